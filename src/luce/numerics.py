@@ -1,0 +1,80 @@
+"""Numbers done carefully once: sums over ragged rows, logarithms near their edges, finite checks."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+LOG_2 = math.log(2.0)
+
+
+def segment_sum(
+    values: Float[Tensor, " tokens"], lengths: Int[Tensor, " rows"]
+) -> Float[Tensor, " rows"]:
+    """Sums of consecutive runs of `values`: run i has `lengths[i]` entries; an empty run sums to 0.
+
+    >>> segment_sum(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1, 2]))
+    tensor([1., 6.])
+    """
+    rows = torch.repeat_interleave(
+        torch.arange(len(lengths), device=values.device), lengths, output_size=len(values)
+    )
+    return values.new_zeros(len(lengths)).index_add(0, rows, values)
+
+
+def log1mexp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """log(1 - eˣ) for x ≤ 0, in nats; -inf at x = 0.
+
+    Two branches, each where it loses no digits (Mächler, 2012). The branch not taken is fed a
+    harmless value, so that its gradient is not nan.
+
+    >>> log1mexp(torch.tensor([-1e-8, -1.0], dtype=torch.float64))
+    tensor([-18.4207,  -0.4587], dtype=torch.float64)
+    """
+    near_zero = x > -LOG_2
+    inner = torch.where(near_zero, x, torch.full_like(x, -LOG_2))
+    outer = torch.where(near_zero, torch.full_like(x, -LOG_2), x)
+    return torch.where(near_zero, torch.log(-torch.expm1(inner)), torch.log1p(-torch.exp(outer)))
+
+
+def first_non_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
+    """The name of the first tensor that holds a nan or an infinity, or None."""
+    for name, tensor in tensors:
+        if not torch.isfinite(tensor).all():
+            return name
+    return None
+
+
+def wilson_interval(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a proportion, 95 % by default; (0, 1) where n = 0.
+
+    >>> low, high = wilson_interval(8, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.49, 0.943)
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(values: Iterable[float], z: float = 1.959964) -> tuple[float, float, float]:
+    """(mean, low, high) of a sample: mean ± z standard errors (ddof = 1); (nan, nan, nan) if empty.
+
+    >>> mean_interval([1.0, 1.0])
+    (1.0, 1.0, 1.0)
+    """
+    sample = [float(v) for v in values]
+    n = len(sample)
+    if n == 0:
+        return math.nan, math.nan, math.nan
+    mean = math.fsum(sample) / n
+    if n == 1:
+        return mean, -math.inf, math.inf
+    variance = math.fsum((v - mean) ** 2 for v in sample) / (n - 1)
+    half = z * math.sqrt(variance / n)
+    return mean, mean - half, mean + half
