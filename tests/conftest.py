@@ -99,7 +99,7 @@ def tiny_model_dir(
 
 @pytest.fixture(scope="session")
 def real_data() -> Callable[[str], Path]:
-    """`real_data("hh_harmless_raw.jsonl.gz")` is the file's path; skips the test where it is not."""
+    """`real_data("hh_harmless_raw.jsonl.gz")` is the path; skips the test where it is not."""
     folder = Path(os.environ.get("LUCE_DATA", ROOT.parent / "shared" / "data"))
 
     def find(name: str) -> Path:
