@@ -47,7 +47,9 @@ def first_non_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
     return None
 
 
-def wilson_interval(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(
+    successes: float | int, n: float | int, z: float = 1.959964
+) -> tuple[float, float]:
     """Wilson's score interval of a proportion, 95 % by default; (0, 1) where n = 0.
 
     >>> low, high = wilson_interval(8, 10)
@@ -62,7 +64,7 @@ def wilson_interval(successes: float, n: float, z: float = 1.959964) -> tuple[fl
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def mean_interval(values: Iterable[float], z: float = 1.959964) -> tuple[float, float, float]:
+def mean_interval(values: Iterable[float | int], z: float = 1.959964) -> tuple[float, float, float]:
     """(mean, low, high) of a sample: mean ± z standard errors (ddof = 1); (nan, nan, nan) if empty.
 
     >>> mean_interval([1.0, 1.0])
