@@ -1,0 +1,237 @@
+"""The loop with a run folder around it: metrics on disk, evaluations, checkpoints, exact resume.
+
+`metrics.jsonl` holds no times, so a resumed run writes the same bytes as an uninterrupted one;
+times go to `timing.jsonl`. Within a step the order is: train, evaluate if due, checkpoint if due.
+A resume keeps the lines up to the checkpoint's step and writes the rest again.
+"""
+
+import fcntl
+import json
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from luce.errors import CheckpointError, LuceError
+from luce.files import read_jsonl, write_jsonl
+from luce.train.checkpoint import latest_checkpoint, save_checkpoint
+from luce.train.trainer import NonFiniteStep, Trainer
+from luce.types import Group
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run that training writes."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        return self.path / "timing.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        LuceError: another process holds it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = open(folder / ".lock", "w")  # noqa: SIM115 - held for the length of the run
+    except OSError as error:
+        raise LuceError(
+            f"{folder}: cannot be written ({error}). Set another output_dir."
+        ) from error
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        stream.close()
+        raise LuceError(
+            f"{folder}: another process is using this folder. Wait for it, or set another "
+            "output_dir."
+        ) from error
+    try:
+        yield
+    finally:
+        stream.close()
+
+
+def fit(
+    trainer: Trainer,
+    folder: RunFolder,
+    held_out: Sequence[Group],
+    identity: Mapping[str, Any],
+    resume: bool = False,
+    allow_change: Sequence[str] = (),
+) -> Iterator[dict[str, Any]]:
+    """Train to the end; yield every record as it is written.
+
+    Args:
+        held_out: groups evaluated at the start, every `eval_steps`, and at the end.
+        identity: what must not change between a run and its resumption; kept in checkpoints.
+        resume: go on from the newest good checkpoint, if there is one.
+        allow_change: keys of `identity` that may differ on resume.
+
+    Raises:
+        CheckpointError: nothing good to resume from, or the run has changed.
+        NonFiniteStep: see `Trainer.steps`; the rows are in `nonfinite.jsonl`.
+        SystemExit: 143 after a SIGTERM, with the checkpoint of the last step saved.
+    """
+    if resume:
+        yield from _restore(trainer, folder, identity, allow_change)
+    world, settings = trainer.world, trainer.settings
+    _keep_lines(folder, trainer.step, fresh=trainer.step == 0)
+    stop = _watch_for_sigterm()
+    started = time.perf_counter()
+    with _append(folder.metrics, world.first) as write, _append(folder.timing, world.first) as tell:
+        if trainer.step == 0 and held_out:
+            yield write(trainer.evaluate(held_out))
+        for record in _steps(trainer, folder):
+            yield write(record)
+            seconds = time.perf_counter() - started
+            tell(_timing(record, seconds))
+            step, last = trainer.step, trainer.step == trainer.total_steps
+            due = settings.eval_steps is not None and step % settings.eval_steps == 0
+            if held_out and (due or last):
+                yield write(trainer.evaluate(held_out))
+            if step % settings.save_steps == 0 or last or stop["now"]:
+                _save(trainer, folder, identity)
+            if stop["now"]:
+                raise SystemExit(TERMINATED)
+            started = time.perf_counter()
+
+
+def _steps(trainer: Trainer, folder: RunFolder) -> Iterator[dict[str, Any]]:
+    try:
+        yield from trainer.steps()
+    except NonFiniteStep as error:
+        rows = [
+            {"file": b.group.place.file, "line": b.group.place.line, "id": b.group.id,
+             "step": trainer.step + 1, "cost": str(b.cost)}
+            for b in error.bad
+        ]  # fmt: skip
+        write_jsonl(folder.path / "nonfinite.jsonl", rows)
+        raise
+
+
+def _save(trainer: Trainer, folder: RunFolder, identity: Mapping[str, Any]) -> None:
+    if trainer.world.first:
+        tensors, values = trainer.state()
+        keep = trainer.settings.save_total_limit
+        save_checkpoint(folder.checkpoints, trainer.step, tensors, values, identity, keep)
+    trainer.world.barrier()
+
+
+def _restore(
+    trainer: Trainer, folder: RunFolder, identity: Mapping[str, Any], allow_change: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    checkpoint, damaged = latest_checkpoint(folder.checkpoints)
+    for line in damaged:
+        yield {"split": "note", "note": f"{line} Going back to an older checkpoint."}
+    if checkpoint is None:
+        return
+    changes = changed(checkpoint.identity, identity)
+    refused = [c for key, c in changes.items() if key not in allow_change]
+    if refused:
+        raise CheckpointError(
+            f"{checkpoint.path}: this run has changed since: {'; '.join(refused)}. Change it back, "
+            "name the key with --allow-change, or set another output_dir."
+        )
+    trainer.restore(checkpoint.tensors, checkpoint.values)
+    yield {"split": "note", "note": f"Resumed at step {trainer.step} from {checkpoint.path}."}
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Keys whose values differ, each with `key: old → new`.
+
+    >>> changed({"train.seed": 0}, {"train.seed": 1})
+    {'train.seed': 'train.seed: 0 → 1'}
+    """
+    keys = sorted(old.keys() | new.keys())
+    return {k: f"{k}: {old.get(k)} → {new.get(k)}" for k in keys if old.get(k) != new.get(k)}
+
+
+def _keep_lines(folder: RunFolder, step: int, fresh: bool) -> None:
+    """Cut what was written after the checkpoint (or a torn last line) off the files."""
+    for path in (folder.metrics, folder.timing):
+        if not path.exists():
+            continue
+        kept = []
+        if not fresh:
+            try:
+                kept.extend(r for r in read_jsonl(path) if r["step"] <= step)
+            except json.JSONDecodeError:
+                kept = [r for r in _whole_lines(path) if r["step"] <= step]
+        write_jsonl(path, kept)
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:  # the kill came in the middle of this line
+            return
+
+
+@contextmanager
+def _append(path: Path, really: bool) -> Iterator[Any]:
+    if not really:
+        yield lambda record: record
+        return
+    with open(path, "a", encoding="utf-8") as stream:
+
+        def write(record: dict[str, Any]) -> dict[str, Any]:
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+            stream.flush()
+            return record
+
+        yield write
+
+
+def _timing(record: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**20
+        if torch.cuda.is_available()
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (2**20 if sys.platform == "darwin" else 2**10)
+    )
+    return {
+        "step": record["step"],
+        "seconds": round(seconds, 4),
+        "tokens_per_second": round(record["tokens"] / seconds, 1),
+        "groups_per_second": round(record["groups"] / seconds, 2),
+        "peak_memory_mib": round(peak, 1),
+    }
+
+
+def _watch_for_sigterm() -> dict[str, bool]:
+    """A flag that SIGTERM raises; the loop looks at it after every step."""
+    stop = {"now": False}
+
+    def ask(signum: int, frame: object) -> None:
+        stop["now"] = True
+
+    try:
+        signal.signal(signal.SIGTERM, ask)
+    except ValueError:  # not the main thread: whoever runs it there handles signals there
+        pass
+    return stop

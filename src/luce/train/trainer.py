@@ -1,0 +1,256 @@
+"""The one loop: groups in, weights moved, a record of every step out.
+
+A step takes exactly `batch_size` groups, cuts them into micro-batches by tokens, adds up the
+gradients of the *sums* of costs, and divides once by the global weight: the mean over the global
+batch does not depend on how it was cut or over how many ranks it was spread.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from luce.data.pack import micro_batches
+from luce.errors import DataError, NonFiniteError
+from luce.train.batch import check_structure, collate
+from luce.train.distributed import World
+from luce.train.learner import Learner
+from luce.train.metrics import Means, held_out_record
+from luce.train.order import rows_of_step
+from luce.train.settings import TrainSettings
+from luce.types import CostFunction, Group
+
+STATISTICS_MEMORY = 512
+"""Rows over which running statistics (KTO's KL baseline) are averaged."""
+
+
+@dataclass
+class Running:
+    """Running means whose memory is counted in rows, so that batch size does not enter."""
+
+    sums: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def observe(self, means: Means) -> None:
+        """Take in a step's values."""
+        for name, (total, count) in means.sums.items():
+            before, n = self.sums.get(name, (0.0, 0.0))
+            keep = (1 - 1 / STATISTICS_MEMORY) ** count
+            self.sums[name] = (before * keep + total, n * keep + count)
+
+    def values(self) -> dict[str, float]:
+        return {name: total / n for name, (total, n) in self.sums.items() if n}
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A group whose cost is not finite."""
+
+    group: Group
+    cost: float
+
+
+class NonFiniteStep(NonFiniteError):
+    """A step that would have put a nan or an infinity into the weights. Nothing was updated."""
+
+    def __init__(self, message: str, bad: Sequence[Bad] = ()):
+        super().__init__(message)
+        self.bad = tuple(bad)
+
+
+class Trainer:
+    """State over time: the learner's weights, the optimizer, the step, the running statistics.
+
+    Args:
+        learner: what is trained.
+        objective: what a group costs.
+        groups: the training rows, tokenized.
+        settings: how.
+        world: this process among its peers.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        objective: CostFunction,
+        groups: Sequence[Group],
+        settings: TrainSettings,
+        world: World | None = None,
+    ):
+        if not groups:
+            raise DataError("No rows to train on: 0 are left after reading and truncation.")
+        check_structure(groups, objective.structure)
+        self.learner, self.objective, self.groups = learner, objective, groups
+        self.settings, self.world = settings, world or World()
+        self.parameters = dict(learner.trainable())
+        self.total_steps = settings.total_steps(len(groups))
+        self.step = 0
+        self.running = Running()
+        self.optimizer = _adamw(self.parameters, settings)
+
+    def steps(self) -> Iterator[dict[str, Any]]:
+        """Train to the end from wherever the trainer stands; yield each step's record.
+
+        Raises:
+            NonFiniteStep: a cost or the gradient is not finite; the weights are as before.
+        """
+        while self.step < self.total_steps:
+            yield self._one_step()
+
+    def _one_step(self) -> dict[str, Any]:
+        s, world = self.settings, self.world
+        # dropout (if any) draws from the step's own stream, so that a resumed run draws the same
+        torch.manual_seed((s.seed * 1_000_003 + self.step) * 4_099 + world.rank)
+        rows = rows_of_step(len(self.groups), s.batch_size, s.seed, self.step, self._last())
+        mine = [self.groups[i] for i in world.share(rows)]
+
+        self.optimizer.zero_grad(set_to_none=True)
+        means, statistics, weight, failure = Means(), Means(), 0.0, None
+        try:
+            for part in micro_batches(mine, s.max_tokens_per_batch):
+                weight += self._backward([mine[i] for i in part], means, statistics)
+        except NonFiniteStep as error:
+            failure = error
+        # told to everybody before anybody stops, or the other ranks would wait for ever
+        shares = world.gather((means, statistics, weight, failure and str(failure)))
+        if failure:
+            raise failure
+        for _, _, _, message in shares:
+            if message:
+                raise NonFiniteStep(message)
+        means = Means().merge(m for m, _, _, _ in shares)
+        statistics = Means().merge(t for _, t, _, _ in shares)
+        weight = sum(w for _, _, w, _ in shares)
+        norm = self._scale_gradients(weight)
+        rate = s.rate(self.step, self.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.running.observe(statistics)
+        self.step += 1
+        values = means.values()
+        values.pop("loss/groups")
+        return {
+            "split": "train",
+            "step": self.step,
+            "epoch": round(min(self.step * s.batch_size, self._last()) / len(self.groups), 6),
+            "groups": len(rows),
+            "tokens": sum(self.groups[i].tokens for i in rows),
+            "loss": values.pop("loss"),
+            "grad_norm": norm,
+            "learning_rate": rate,
+            **values,
+        }
+
+    def _last(self) -> int:
+        """One past the last position of the run, in rows."""
+        s = self.settings
+        if s.max_steps is not None:
+            return s.max_steps * s.batch_size
+        return max(1, round(s.epochs * len(self.groups)))
+
+    def _backward(self, groups: list[Group], means: Means, statistics: Means) -> float:
+        """Add a micro-batch's gradient; returns its weight."""
+        cost, weight, batch = self._cost(groups)
+        bad = [
+            Bad(g, float(c))
+            for g, c, ok in zip(groups, cost, cost.isfinite(), strict=True)
+            if not ok
+        ]
+        if bad:
+            first = bad[0]
+            raise NonFiniteStep(
+                f"{first.group.place}: this row costs {first.cost} at step {self.step + 1} "
+                f"({len(bad)} such rows in the batch). No weight was changed; the rows are in "
+                "nonfinite.jsonl. Lower learning_rate, or look at the row.",
+                bad,
+            )
+        (cost * weight).sum().backward()
+        means.add_sum("loss", float((cost * weight).double().sum()), float(weight.double().sum()))
+        means.add_sum("loss/groups", len(groups), len(groups))
+        means.add(self.objective.metrics(batch))
+        statistics.add(self.objective.statistics(batch))
+        return float(weight.double().sum())
+
+    def _cost(self, groups: list[Group]) -> tuple[Tensor, Tensor, Any]:
+        responses = self.learner.respond(groups)
+        batch = collate(responses, groups, self.objective.structure, self.running.values())
+        cost = self.objective(batch)
+        row_weight = torch.tensor([g.weight for g in groups], dtype=cost.dtype, device=cost.device)
+        return cost, row_weight * self.objective.weight(batch), batch
+
+    def _scale_gradients(self, weight: float) -> float:
+        """Turn summed gradients into those of the global mean, clip them; returns their norm."""
+        self.world.add_gradients(self.parameters.values())
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        for gradient in gradients:
+            gradient.div_(weight)
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if not norm < float("inf"):
+            name = next(
+                n
+                for n, p in self.parameters.items()
+                if p.grad is not None and not p.grad.isfinite().all()
+            )
+            raise NonFiniteStep(
+                f"step {self.step + 1}: the gradient of {name!r} is not finite (norm {norm}). No "
+                "weight was changed. Lower learning_rate or max_grad_norm, or train in float32."
+            )
+        torch.nn.utils.clip_grads_with_norm_(
+            self.parameters.values(), self.settings.max_grad_norm, torch.tensor(norm)
+        )
+        return norm
+
+    @torch.no_grad()
+    def evaluate(self, groups: Sequence[Group]) -> dict[str, Any]:
+        """The objective on held-out groups: means with n, accuracies with intervals."""
+        mine = self.world.share(list(groups))
+        means = Means()
+        for part in micro_batches(mine, self.settings.max_tokens_per_batch):
+            chunk = [mine[i] for i in part]
+            cost, weight, batch = self._cost(chunk)
+            means.add_sum("loss", float((cost * weight).sum()), float(weight.sum()))
+            means.add_sum("loss/groups", len(chunk), len(chunk))
+            means.add(self.objective.metrics(batch))
+        merged = Means().merge(self.world.gather(means))
+        return held_out_record(merged, self.step)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that a resumed run needs: tensors by name, and plain values."""
+        tensors = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{name}.{key}"] = torch.as_tensor(value)
+        return tensors, {"step": self.step, "running": self.running.sums}
+
+    def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Stand where `state` was taken."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"weights.{name}"])
+        for name, parameter in self.parameters.items():
+            prefix = f"optimizer.{name}."
+            found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if found:
+                self.optimizer.state[parameter] = {
+                    key: value.clone() if key == "step" else value.to(parameter.device).clone()
+                    for key, value in found.items()
+                }
+        self.step = int(values["step"])
+        self.running = Running({k: (float(a), float(b)) for k, (a, b) in values["running"].items()})
+
+
+def _adamw(parameters: Mapping[str, torch.nn.Parameter], s: TrainSettings) -> torch.optim.AdamW:
+    matrices = [p for p in parameters.values() if p.ndim >= 2]
+    others = [p for p in parameters.values() if p.ndim < 2]
+    return torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": s.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=s.learning_rate,
+        betas=(s.adam_beta1, s.adam_beta2),
+        eps=s.adam_epsilon,
+        fused=True,
+    )

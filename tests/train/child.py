@@ -1,0 +1,62 @@
+"""A run of the toy model in a process of its own, which kills itself where it is told.
+
+    python child.py FOLDER [step:N | operation:N]
+
+`step:N` is SIGKILL after N records; `operation:N` before the Nth file operation of the checkpoints.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from luce.objectives.build import make_objective
+from luce.train import checkpoint
+from luce.train.fit import RunFolder, fit, locked
+from luce.train.settings import TrainSettings
+from luce.train.trainer import Trainer
+
+spec = importlib.util.spec_from_file_location("toy", Path(__file__).with_name("conftest.py"))
+toy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toy)
+
+SETTINGS = TrainSettings(
+    learning_rate=0.05, batch_size=4, epochs=2, save_steps=2, save_total_limit=1, eval_steps=3
+)
+
+
+def main(folder: Path, kill: str | None) -> None:
+    kind, _, number = (kill or "never:0").partition(":")
+    if kind == "operation":
+        _kill_before_operation(int(number))
+    groups = toy.make_groups(23)
+    trainer = Trainer(toy.TableLearner(), make_objective("dpo", {}), groups[:18], SETTINGS)
+    with locked(folder):
+        records = fit(trainer, RunFolder(folder), groups[18:], {"seed": 0}, resume=True)
+        for count, _ in enumerate(records, start=1):
+            if kind == "step" and count == int(number):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_before_operation(number: int) -> None:
+    done = {"count": 0}
+
+    def counted(function):
+        def call(*args, **kwargs):
+            done["count"] += 1
+            if done["count"] == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("save_file", "write_json", "fsync_folder", "_fsync", "sha256_file"):
+        setattr(checkpoint, name, counted(getattr(checkpoint, name)))
+    Path.rename = counted(Path.rename)
+    shutil.rmtree = counted(shutil.rmtree)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
