@@ -333,10 +333,17 @@ class CostFunction(Protocol):
     there; `name`, `parameters` and `formula` what the run's manifest prints.
     """
 
-    structure: Structure
-    needs_reference: bool
-    name: str
-    parameters: Mapping[str, Any]
+    @property
+    def structure(self) -> Structure: ...
+
+    @property
+    def needs_reference(self) -> bool: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
 
     @property
     def formula(self) -> str: ...

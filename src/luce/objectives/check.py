@@ -1,0 +1,57 @@
+"""Parameters and batches are checked where they come in; errors name the key."""
+
+import math
+from typing import Any
+
+from luce.errors import LuceError, RecipeError
+from luce.types import Responses
+
+
+def number(value: float) -> str:
+    """A number as a formula prints it.
+
+    >>> number(-0.1), number(2.0)
+    ('−0.1', '2')
+    """
+    return f"{value:.12g}".replace("-", "−")
+
+
+def _finite(key: str, value: Any, wanted: str) -> float:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not real or not math.isfinite(value):
+        raise RecipeError(f"objective.{key}: {value!r} is not {wanted}.")
+    return float(value)
+
+
+def positive(key: str, value: Any) -> float:
+    """`value` as a float; an error that names `objective.<key>` unless it is finite and > 0."""
+    wanted = "a positive, finite number"
+    if (checked := _finite(key, value, wanted)) <= 0:
+        raise RecipeError(f"objective.{key}: {value!r} is not {wanted}.")
+    return checked
+
+
+def non_negative(key: str, value: Any) -> float:
+    """`value` as a float; an error that names `objective.<key>` unless it is finite and ≥ 0."""
+    wanted = "a finite number of at least 0"
+    if (checked := _finite(key, value, wanted)) < 0:
+        raise RecipeError(f"objective.{key}: {value!r} is not {wanted}.")
+    return checked
+
+
+def flip_rate(key: str, value: Any) -> float:
+    """`value` as a float; an error that names `objective.<key>` unless it is in [0, 0.5)."""
+    wanted = "a rate of flipped labels in [0, 0.5)"
+    if not 0 <= (checked := _finite(key, value, wanted)) < 0.5:
+        raise RecipeError(f"objective.{key}: {value!r} is not {wanted}.")
+    return checked
+
+
+def check_lengths(responses: Responses, role: str) -> None:
+    """An error where a response has no scored token: it has no log-probability per token."""
+    empty = (responses.lengths < 1).nonzero().flatten().tolist()
+    if empty:
+        raise LuceError(
+            f"{role}: response {empty[0]} of the batch has no scored token, so nothing can be "
+            "learnt from it. Drop the row, or give the response at least its end-of-turn token."
+        )
