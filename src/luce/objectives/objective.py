@@ -102,20 +102,20 @@ class Objective:
         scale = "" if self.scale == 1 else f"{number(self.scale)}·"
         return " + ".join([scale + cost, *(r.formula for r in self.regularizers)])
 
-    def margin(self, pairs: Pairs) -> PerGroup:
+    def margin(self, batch: Pairs) -> PerGroup:
         """z = Ω(chosen) − Ω(rejected), before the target margin."""
-        check_lengths(pairs.chosen, "chosen")
-        check_lengths(pairs.rejected, "rejected")
-        return self.score(pairs.chosen, pairs.rejected) - self.score(pairs.rejected, pairs.chosen)
+        check_lengths(batch.chosen, "chosen")
+        check_lengths(batch.rejected, "rejected")
+        return self.score(batch.chosen, batch.rejected) - self.score(batch.rejected, batch.chosen)
 
-    def __call__(self, pairs: Pairs) -> PerGroup:
+    def __call__(self, batch: Pairs) -> PerGroup:
         """The cost of each pair."""
         target = self.target_margin
-        gamma = target.value(pairs) if isinstance(target, TargetMargin) else target
-        cost = self.labels.cost(self.loss.phi, self.margin(pairs), gamma, pairs.label)
+        gamma = target.value(batch) if isinstance(target, TargetMargin) else target
+        cost = self.labels.cost(self.loss.phi, self.margin(batch), gamma, batch.label)
         cost = self.scale * cost
         for regularizer in self.regularizers:
-            cost = cost + regularizer.weight * regularizer.value(pairs)
+            cost = cost + regularizer.weight * regularizer.value(batch)
         return cost
 
     def weight(self, batch: Pairs) -> PerGroup:
