@@ -217,7 +217,7 @@ def cost(
     if not isinstance(objective, Likelihood):
         margins = objective.margin(batch).tolist()
     results: list[dict[str, Any]] = [
-        {"id": row.id, "cost": value, "margin": margin}
+        {"id": row.id, "cost": value + 0.0, "margin": margin}  # -0.0 reads as an error
         for row, value, margin in zip(rows, costs.tolist(), margins, strict=True)
     ]
     if isinstance(objective, Pointwise):
