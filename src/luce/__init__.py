@@ -7,11 +7,10 @@ Names load on first use, so that `import luce` is quick and imports no torch.
 """
 
 import importlib
-import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import luce.train
+import luce.train as _train
 from luce.errors import LuceError, did_you_mean
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class _Train(ModuleType):
         return train_python(**keywords)
 
 
-sys.modules["luce.train"].__class__ = _Train
+_train.__class__ = _Train
 
 
 def _entries() -> dict[str, Any]:

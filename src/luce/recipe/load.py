@@ -44,7 +44,7 @@ def load_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
 
     recipe, provenance = read_recipe(source, overrides)
     choice = recipe.objective
-    objective = build_objective(choice, _place(provenance, f"objective.{choice.name}"))
+    objective = build_objective(choice, provenance)
     whole = complete(choice, objective)
     for name in whole.parameters:
         provenance.setdefault(f"objective.{choice.name}.{name}", DEFAULT)
@@ -115,9 +115,3 @@ def _places(
             else:
                 places[key] = next((lines[k] for k in above if k in lines), otherwise)
     return places
-
-
-def _place(provenance: Mapping[str, str], prefix: str) -> str:
-    """Where the first value under a key stands."""
-    inside = (p for k, p in provenance.items() if k == prefix or k.startswith(prefix + "."))
-    return next(inside, "")

@@ -1,12 +1,9 @@
 """An objective by name: built, and its parameters completed with the defaults that ran."""
 
-import inspect
 from collections.abc import Mapping
-from typing import Any
 
 from luce.errors import LuceError, RecipeError
 from luce.objectives.build import make_objective
-from luce.objectives.presets import OBJECTIVES
 from luce.recipe.schema import ObjectiveChoice
 from luce.types import CostFunction
 
@@ -14,8 +11,13 @@ COMPOSED = "composed"
 """The name under which a recipe mentions an objective that was put together in Python."""
 
 
-def build_objective(choice: ObjectiveChoice, place: str = "") -> CostFunction:
-    """The cost function of a recipe's `objective`; `place` is added to errors."""
+def build_objective(
+    choice: ObjectiveChoice, places: Mapping[str, str] | None = None
+) -> CostFunction:
+    """The cost function of a recipe's `objective`.
+
+    `places` says where each dotted key stands; errors add the place of the key they name.
+    """
     if choice.name == COMPOSED:
         raise RecipeError(
             "recipe.objective: this run's objective was composed in Python, and a file cannot name "
@@ -25,20 +27,29 @@ def build_objective(choice: ObjectiveChoice, place: str = "") -> CostFunction:
         return make_objective(choice.name, choice.parameters)
     except LuceError as error:
         message = str(error)
-        if not message.startswith("recipe.objective"):
-            message = f"recipe.objective: {message}"
+        message = f"recipe.{message}" if message.startswith("objective") else message
+        place = _place(message, choice.name, places or {})
         raise RecipeError(f"{message}{f' ({place})' if place else ''}") from None
+
+
+def _place(message: str, name: str, places: Mapping[str, str]) -> str:
+    """Where the parameter that an error names stands, else the objective itself."""
+    inside = {k: p for k, p in places.items() if k.startswith(f"objective.{name}")}
+    for key, place in inside.items():
+        if f"{key}:" in message or f"{key.rpartition('.')[2]!r}" in message:
+            return place
+    return next(iter(inside.values()), "")
 
 
 def complete(choice: ObjectiveChoice, built: CostFunction) -> ObjectiveChoice:
     """The choice with every default written out, so that a later default does not change it.
 
-    A default is left out where it cannot stand beside what was given: `gamma_beta_ratio` beside
-    `gamma`.
+    A default is left out where it cannot stand beside what was given, as `gamma` beside
+    `gamma_beta_ratio`.
     """
     parameters = dict(choice.parameters)
-    for name, default in _defaults(choice.name).items():
-        if name in parameters or default is None:
+    for name, default in built.parameters.items():
+        if name in parameters:
             continue
         try:
             same = make_objective(choice.name, parameters | {name: default})
@@ -47,11 +58,3 @@ def complete(choice: ObjectiveChoice, built: CostFunction) -> ObjectiveChoice:
         if same.parameters == built.parameters:
             parameters[name] = default
     return ObjectiveChoice(name=choice.name, parameters=parameters)
-
-
-def _defaults(name: str) -> Mapping[str, Any]:
-    return {
-        key: parameter.default
-        for key, parameter in inspect.signature(OBJECTIVES[name]).parameters.items()
-        if parameter.default is not parameter.empty
-    }

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from luce.errors import LuceError, RecipeError
-from luce.recipe.explain import leaves, unknown_key
+from luce.errors import LuceError, RecipeError, did_you_mean
+from luce.recipe.explain import PEERS, leaves
 from luce.recipe.load import Resolved, load_recipe, read_recipe
 from luce.recipe.objective import COMPOSED
 from luce.recipe.schema import Recipe
@@ -37,7 +37,7 @@ def python_recipe(**keywords: Any) -> Resolved:
     tree: dict[str, Any] = {}
     for keyword, value in keywords.items():
         if keyword not in known:
-            raise RecipeError(unknown_key("luce.train", keyword, list(known)))
+            raise RecipeError(f"luce.train: no keyword {keyword!r}. {_meant(keyword, known)}")
         if "." not in known[keyword] and value is not None:
             tree[keyword] = _plain(keyword, value)
     for keyword, value in keywords.items():
@@ -53,6 +53,13 @@ def python_recipe(**keywords: Any) -> Resolved:
     if isinstance(objective, CostFunction) and not isinstance(objective, str | Mapping):
         return _with_objective(tree, objective)
     return load_recipe(tree)
+
+
+def _meant(keyword: str, known: Mapping[str, str]) -> str:
+    """The question "Did you mean …?", also for the names that other programs use."""
+    key = PEERS.get(keyword, "").removesuffix(".path")
+    same = [name for name, dotted in known.items() if dotted == key]
+    return f"Did you mean {same[0]!r}?" if same else did_you_mean(keyword, known)
 
 
 def _plain(keyword: str, value: Any) -> Any:

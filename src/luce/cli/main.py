@@ -1,0 +1,93 @@
+"""The `luce` command: which commands there are, and how a failure ends.
+
+Exit codes: 0 done, 1 a check that failed or a fault in luce, 2 something the user can mend, 130
+interrupted.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from luce import __version__
+from luce.errors import LuceError
+
+COMMANDS = {
+    "demo": ("luce.cli.demo:demo", "The main job on a built-in world: no network, minutes."),
+    "check": ("luce.cli.check:check", "Read a recipe and its data; show what would be trained."),
+    "train": ("luce.cli.train:train", "Train what a recipe says."),
+    "cost": ("luce.cli.cost:cost", "Costs and margins of given token log-probabilities."),
+    "report": ("luce.cli.report:report", "Write the report of a run, or compare several."),
+    "new-model": ("luce.cli.new_model:new_model", "A new tokenizer and a small, untrained model."),
+    "data": ("luce.cli.data:data", "Convert preference data from one format to another."),
+    "list": ("luce.cli.catalog:list_names", "Names that a recipe can use."),
+    "show": ("luce.cli.catalog:show", "An objective: formula, parameters, source."),
+}
+"""Command → where it lives, and its line in `luce --help`."""
+
+EPILOGUE = "`luce COMMAND --help` says more. `--debug` anywhere shows the traceback of an error."
+
+
+def build_app() -> App:
+    """The command line, with every command still unloaded."""
+    app = App(
+        name="luce",
+        help="Preference learning for language models.",
+        version=__version__,
+        help_epilogue=EPILOGUE,
+        help_format="plaintext",
+        default_parameter=Parameter(negative=()),
+        suppress_keyboard_interrupt=False,
+    )
+    for name, (place, line) in COMMANDS.items():
+        app.command(place, name=name, help=line)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line and give its exit code; errors are told on stderr."""
+    debug = "--debug" in arguments
+    tokens = [token for token in arguments if token != "--debug"]
+    try:
+        result = build_app()(
+            tokens, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        return _fail(_usage(error, tokens), 2, debug)
+    except LuceError as error:
+        return _fail(str(error), 2, debug)
+    except KeyboardInterrupt:
+        return _fail("interrupted.", 130, debug)
+    except BrokenPipeError:  # the reader of a pipe has gone: `luce … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _fail(f"internal error: {what}; run again with --debug to see where.", 1, debug)
+
+
+def _usage(error: CycloptsError, tokens: Sequence[str]) -> str:
+    """One line about a mistyped command line."""
+    error.verbose = False
+    message = " ".join(str(error).split())
+    dotted = next((t for t in tokens if t.startswith("--") and "." in t.split("=")[0]), None)
+    if dotted and dotted.split("=")[0] in message:
+        key = dotted.removeprefix("--").split("=")[0]
+        return f"Unknown option: --{key}. A recipe key is written `{key}=VALUE`, without dashes."
+    return message
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"luce: {message}", file=sys.stderr)
+    return code
+
+
+def main() -> None:
+    """Entry point of the `luce` script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,22 @@
+"""`luce train`."""
+
+
+def train(recipe: str, /, *overrides: str, resume: bool = False, dry_run: bool = False) -> None:
+    """Train what a recipe says, and leave a run folder with the model and a report.
+
+    A relative path in a recipe is relative to the current folder.
+
+    Parameters
+    ----------
+    recipe
+        A recipe file.
+    overrides
+        Keys to set, as `objective.dpo.beta=0.05 train.seed=1`; they win over the file.
+    resume
+        Go on from the last checkpoint of the run folder.
+    dry_run
+        Read, check and print the resolved recipe, and stop before the first step.
+    """
+    from luce.recipe.run import train_command
+
+    train_command(recipe, list(overrides), resume, dry_run)
