@@ -8,8 +8,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from luce.data.formats import FORMATS, Format, detect, export, named
-from luce.data.ledger import RowError, stop_on
+from luce.data.formats import FORMATS, Format, detect, export
+from luce.data.ledger import RowError
 from luce.data.rows import Record, read
 from luce.errors import DataError, did_you_mean
 from luce.files import write_atomic
@@ -38,6 +38,8 @@ def convert(
     """
     if to not in FORMATS:
         raise DataError(f"--to: no {to!r}. {did_you_mean(to, FORMATS)}")
+    if format != "auto" and format not in FORMATS:
+        raise DataError(f"--format: no {format!r}. {did_you_mean(format, FORMATS)}")
     if not out.name.endswith(SUFFIXES):
         raise DataError(f"{out}: the output is JSON. End its name with {' or '.join(SUFFIXES)}.")
     if out.exists() and not overwrite:
@@ -48,10 +50,12 @@ def convert(
     if format == "auto":
         known, reason = detect([record for _, record in sample], source)
     else:
-        known, reason = named(format), "named on the command line"
+        known, reason = FORMATS[format], "named on the command line"
     records = list(_converted(chain(sample, rows), known, to, bad))
-    if bad_rows == "stop":
-        stop_on(bad)
+    if bad and bad_rows == "stop":
+        shown = [str(error) for error in bad[:2]]
+        more = f" ({len(bad) - 2} more.)" if len(bad) > 2 else ""
+        raise DataError("\n".join(shown) + f"{more} Mend the rows, or add --bad-rows drop.")
     if not records:
         raise DataError(f"{source}: no row can be written as {to}. The first: {bad[0]}")
     _write(out, records)
