@@ -123,7 +123,7 @@ AttentionInterface.register(IMPLEMENTATION, shared_prompt_attention)
 def implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
     """The model with this attention for a while. What is computed with gradients must also be
     differentiated inside: checkpointed layers run again in the backward pass."""
-    before = model.config._attn_implementation
+    before = model.config._attn_implementation or "eager"
     if before == name:
         yield
         return
@@ -135,11 +135,12 @@ def implementation(model: PreTrainedModel, name: str) -> Iterator[None]:
 
 
 def plain_implementation(model: PreTrainedModel) -> str:
-    """The name of the attention a model uses when no prompt is shared."""
+    """The name of transformers' attention for this model: what it was loaded with, but `eager`
+    where logits are soft-capped, which `sdpa` refuses."""
     config = model.config.get_text_config()
     capped = getattr(config, "attn_logit_softcapping", None) is not None
-    chosen = model.config._attn_implementation
-    return "eager" if capped and chosen in ("sdpa", IMPLEMENTATION) else chosen
+    chosen = model.config._attn_implementation or "eager"
+    return "eager" if capped and chosen == "sdpa" else chosen
 
 
 def best_layout(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
@@ -105,8 +105,15 @@ def load(
     return Loaded(module.to(device), tokenizer, path, base)
 
 
-def add_lora(network: PreTrainedModel, settings: LoraSettings, task: TaskType, seed: int) -> Any:
+def add_lora(
+    network: nn.Module, settings: LoraSettings, task: TaskType, seed: int, path: str
+) -> PeftModel:
     """The network with a fresh adapter, drawn from this seed; only the adapter is trainable."""
+    if not isinstance(network, PreTrainedModel):
+        raise ModelError(
+            f"{path} is an adapter already, and `lora` asks for another one. "
+            "Leave `lora` out to train it further, or export it merged first."
+        )
     targets = settings.target_modules
     config = LoraConfig(
         r=settings.r,
@@ -120,20 +127,25 @@ def add_lora(network: PreTrainedModel, settings: LoraSettings, task: TaskType, s
         torch.manual_seed(seed)
         try:
             with _peft_on_this_transformers():
-                return get_peft_model(network, config)
+                return cast(PeftModel, get_peft_model(network, config))
         except ValueError as error:
             raise ModelError(f"lora.target_modules: {_first_line(error)}") from error
 
 
 def check_vocabulary(network: PreTrainedModel, tokenizer: Any, path: str) -> None:
     """Every id of the tokenizer has an embedding."""
-    rows = network.get_input_embeddings().weight.shape[0]
+    rows = embedding_rows(network)
     highest = max(tokenizer.get_vocab().values())
     if highest >= rows:
         raise ModelError(
             f"{path}: the tokenizer has ids up to {highest}, the model embeddings for {rows} ids "
             f"only. Use the model's own tokenizer, or resize its embeddings and save it again."
         )
+
+
+def embedding_rows(network: PreTrainedModel) -> int:
+    """Ids that have an embedding: 0 to this, exclusive."""
+    return cast(nn.Embedding, network.get_input_embeddings()).weight.shape[0]
 
 
 def check_finite(module: nn.Module, path: str) -> None:

@@ -111,8 +111,7 @@ class _LinearLogProb(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *upstreams: Tensor) -> tuple[Tensor | None, ...]:
-        upstream = upstreams[0]
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         if ctx.frozen:
             (jacobian,) = ctx.saved_tensors
             hidden_gradient = (upstream[:, None] * jacobian).to(jacobian.dtype)

@@ -2,6 +2,7 @@
 adapter, whose hidden states are read at chosen places of a packed row."""
 
 import hashlib
+import inspect
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -11,13 +12,132 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from luce.errors import ModelError
+from luce.errors import ModelError, did_you_mean
 from luce.models.attention import (
     IMPLEMENTATION,
+    best_layout,
     implementation,
     plain_implementation,
 )
-from luce.models.layout import Layout, Rows
+from luce.models.layout import LAYOUTS, Layout, Rows
+from luce.models.load import LoraSettings
+
+
+class Network:
+    """A network with its tokenizer, and how packed rows are shown to it.
+
+    It stays in training mode, with every dropout at 0 unless asked for; where no gradient is
+    recorded, dropout is off in any case.
+
+    Attributes:
+        module: the network; a peft model where it has an adapter.
+        tokenizer: the model's own.
+        path, base: what was loaded, and the model under the adapter (`path` itself without one).
+        lora: the settings of a fresh adapter, or None.
+        layout, layout_reason: how rows are shown to the network, and why so.
+        warnings: what the self-check found wrong; for the caller to print.
+        silenced: the dropouts that were set to 0.
+        random: some dropout is on.
+        autocast: dtype of mixed precision, or None; may be set at any time.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        tokenizer: Any,
+        path: str,
+        base: str | None = None,
+        lora: LoraSettings | None = None,
+        dropout: bool = False,
+    ) -> None:
+        self.module = module
+        self.tokenizer = tokenizer
+        self.path = path
+        self.base = base or path
+        self.lora = lora
+        self.autocast: torch.dtype | None = None
+        spared = "lora_dropout" if lora is not None else None
+        self.silenced = () if dropout else silence_dropout(module, spared)
+        self.random = has_dropout(module)
+        self._plain_attention = plain_implementation(self.inner)
+        self.layout: Layout = "padded"
+        self.layout_reason = ""
+        self.warnings: tuple[str, ...] = ()
+        module.train()
+
+    @property
+    def inner(self) -> PreTrainedModel:
+        """The transformers model, inside the adapter if there is one."""
+        return inner(self.module)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.module.parameters()).device
+
+    @property
+    def dtype(self) -> str:
+        """The precision of its numbers, by name: of the weights, and of products under autocast."""
+        weights = str(self.inner.dtype).removeprefix("torch.")
+        mixed = "" if self.autocast is None else f"+{self.autocast}".replace("torch.", "")
+        return weights + mixed
+
+    @property
+    def has_adapter(self) -> bool:
+        """True where only an adapter on a base model is trained."""
+        return isinstance(self.module, PeftModel)
+
+    def takes(self, argument: str) -> bool:
+        """True where the network's forward has this argument."""
+        return argument in inspect.signature(type(self.inner).forward).parameters
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name, sorted."""
+        return {n: p for n, p in sorted(self.module.named_parameters()) if p.requires_grad}
+
+    def hash(self, adapters: bool = True) -> str:
+        """sha256 over all parameters, adapters included unless told otherwise; the same for a
+        model by itself and for the base inside an adapter."""
+        return parameter_hash(self.module, adapters)
+
+    def adapter_disabled(self) -> AbstractContextManager[None]:
+        """The base model, while the context lasts; ModelError where there is no adapter."""
+        return adapter_disabled(self.module)
+
+    def attention(self, layout: Layout) -> AbstractContextManager[None]:
+        """The network with the attention that a layout needs, for a while."""
+        return implementation(self.inner, self._attention_name(layout))
+
+    def plain_attention(self) -> AbstractContextManager[None]:
+        """The network with transformers' own attention, as generation needs it."""
+        return self.attention("padded")
+
+    def _attention_name(self, layout: Layout) -> str:
+        return IMPLEMENTATION if layout == "shared" else self._plain_attention
+
+    def requested(self, asked: str) -> tuple[Layout, str]:
+        """The layout to try first, and why it. ModelError where `asked` cannot work."""
+        best, reason = best_layout(self.inner, self.random)
+        if asked == "auto":
+            return best, reason
+        for layout in LAYOUTS:
+            if layout == asked:
+                if LAYOUTS.index(layout) >= LAYOUTS.index(best):
+                    return layout, "asked for"
+                raise ModelError(
+                    f"model.layout: {asked} does not work for {self.path}: {reason}. "
+                    "Use `layout: auto`."
+                )
+        raise ModelError(f"model.layout: no {asked!r}. {did_you_mean(asked, ['auto', *LAYOUTS])}")
+
+    def settle(
+        self, asked: str, layout: Layout, reason: str, warnings: tuple[str, ...] = ()
+    ) -> None:
+        """Keep the layout that passed its check; ModelError where another one was asked for."""
+        if asked not in ("auto", layout):
+            raise ModelError(f"model.layout: {reason}. Use `layout: auto`.")
+        self.layout, self.layout_reason, self.warnings = layout, reason, warnings
+        self.inner.set_attn_implementation(self._attention_name(layout))
 
 
 def inner(module: nn.Module) -> PreTrainedModel:
@@ -27,18 +147,13 @@ def inner(module: nn.Module) -> PreTrainedModel:
     )
 
 
-def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that training changes, by name, sorted."""
-    return {name: p for name, p in sorted(module.named_parameters()) if p.requires_grad}
-
-
 def parameter_hash(module: nn.Module, adapters: bool = True) -> str:
     """sha256 over name, dtype, shape and bytes of every parameter, in the order of the names.
 
     Names are those of the network without an adapter around it, so that a base model hashes the
     same by itself and (with `adapters=False`) inside an adapter.
     """
-    tuner = module.base_model.prefix if isinstance(module, PeftModel) else None
+    tuner = str(module.base_model.prefix) if isinstance(module, PeftModel) else None
     named = {}
     for name, parameter in module.named_parameters():
         added = tuner is not None and (tuner in name or ".modules_to_save." in name)
@@ -137,16 +252,6 @@ def in_order(parts: list[Tensor], rows: tuple[Rows, ...]) -> Tensor:
         return parts[0]
     order = torch.cat([r.order.to(parts[0].device) for r in rows])
     return torch.cat(parts)[torch.argsort(order)]
-
-
-def attention_for(module: nn.Module, layout: Layout) -> str:
-    """The name of the attention implementation that a layout needs."""
-    return IMPLEMENTATION if layout == "shared" else plain_implementation(inner(module))
-
-
-def with_attention(module: nn.Module, layout: Layout) -> AbstractContextManager[None]:
-    """The network with the attention that a layout needs, for a while."""
-    return implementation(inner(module), attention_for(module, layout))
 
 
 def checkpoint_layers(module: nn.Module) -> None:

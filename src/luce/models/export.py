@@ -1,0 +1,196 @@
+"""Models on disk in Hugging Face format: written aside, loaded again by plain transformers,
+compared, and only then given their name."""
+
+import copy
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
+
+from luce.errors import ModelError
+from luce.files import fsync_folder
+from luce.models import network
+from luce.models.load import embedding_rows
+from luce.models.policy import CausalPolicy
+from luce.models.reward import RewardModel
+from luce.models.self_check import probe
+from luce.types import Packed
+
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+"""Largest difference that is let through: nats per token, or units of reward. What was not merged
+comes back to the bit."""
+
+MERGED_HALF_TOLERANCE = 0.5
+"""The same for an adapter merged into 16-bit weights, which round the sum once more."""
+
+
+def save_model(
+    model: CausalPolicy | RewardModel,
+    folder: Path,
+    *,
+    packed: Packed | None = None,
+    stop_ids: Sequence[int] = (),
+    merge: bool = False,
+) -> float:
+    """Writes weights (safetensors), tokenizer, chat template and generation settings, and returns
+    the largest difference, over a packed row, between the model here and the files loaded by plain
+    transformers: nats per token, or units of reward. An older folder of this name is replaced.
+
+    Args:
+        packed: rows to compare on (of a reward model: packed with `keep_last`); random tokens if
+            None.
+        stop_ids: the tokens the policy was trained to end with; they go to the front of the eos
+            tokens of `generation_config.json`.
+        merge: write an adapter's full model instead of the adapter. A reward model is always
+            merged, so that it is one classifier.
+
+    Raises:
+        ModelError: the files do not give the same numbers; nothing is left that looks finished.
+    """
+    folder = Path(folder)
+    merge = model.has_adapter and (merge or isinstance(model, RewardModel))
+    row = packed if packed is not None else _random_row(model)
+    aside = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        _write(model, aside, stop_ids, merge)
+        with torch.random.fork_rng():
+            again = _reload(model, aside)
+        difference = _difference(model, again, row)
+        limit = TOLERANCE[model.inner.dtype]
+        if merge and model.inner.dtype in (torch.bfloat16, torch.float16):
+            limit = MERGED_HALF_TOLERANCE
+        if not difference <= limit:
+            raise ModelError(
+                f"{folder}: not saved. Loaded again by transformers, the files differ from the "
+                f"trained model by {difference:.3g} (at most {limit:g} is let through)."
+            )
+        _sync(aside)
+        _rename(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return difference
+
+
+def _random_row(model: CausalPolicy | RewardModel) -> Packed:
+    pad = model.tokenizer.pad_token_id
+    avoid = () if pad is None else (int(pad),)
+    return probe(embedding_rows(model.inner), avoid, keep_last=isinstance(model, RewardModel))
+
+
+def _write(
+    model: CausalPolicy | RewardModel, folder: Path, stop_ids: Sequence[int], merge: bool
+) -> None:
+    module = model.module
+    if isinstance(module, PeftModel) and not merge:
+        settings = module.peft_config[str(module.active_adapter)]
+        local = Path(model.base).is_dir()
+        settings.base_model_name_or_path = os.path.abspath(model.base) if local else model.base
+        module.save_pretrained(str(folder), safe_serialization=True)
+        (folder / "README.md").unlink(missing_ok=True)  # peft's template of a card, not filled in
+    else:
+        _merged(module).save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+    if isinstance(model, CausalPolicy):
+        _generation_settings(model, stop_ids).save_pretrained(folder)
+
+
+def _merged(module: nn.Module) -> PreTrainedModel:
+    """The full model: the module itself, or a copy of it with its adapter merged in."""
+    if not isinstance(module, PeftModel):
+        return network.inner(module)
+    return copy.deepcopy(module).merge_and_unload()  # type: ignore[operator]
+
+
+def _generation_settings(policy: CausalPolicy, stop_ids: Sequence[int]) -> Any:
+    """The model's generation settings, with what it was trained to end with among the eos."""
+    settings = copy.deepcopy(policy.inner.generation_config)
+    if settings is None:
+        raise ModelError(f"{type(policy.inner).__name__} has no generation settings to write.")
+    known = settings.eos_token_id
+    known = [] if known is None else [known] if isinstance(known, int) else list(known)
+    every = list(dict.fromkeys([*map(int, stop_ids), *known]))
+    if every:
+        settings.eos_token_id = every[0] if len(every) == 1 else every
+    if settings.pad_token_id is None and policy.tokenizer.pad_token_id is not None:
+        settings.pad_token_id = int(policy.tokenizer.pad_token_id)
+    return settings
+
+
+def _reload(model: CausalPolicy | RewardModel, folder: Path) -> nn.Module:
+    """The model from the files, by plain transformers and peft."""
+    auto: Any = (
+        AutoModelForCausalLM
+        if isinstance(model, CausalPolicy)
+        else AutoModelForSequenceClassification
+    )
+    adapter = (folder / "adapter_config.json").exists()
+    # code that came with the weights has run already, and was allowed to
+    remote = "auto_map" in model.inner.config.to_dict()
+    plain = auto.from_pretrained(
+        model.base if adapter else folder,
+        dtype=model.inner.dtype,
+        use_safetensors=True,
+        trust_remote_code=remote,
+    )
+    if adapter:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
+            plain = PeftModel.from_pretrained(plain, str(folder))
+    return plain.to(model.device).eval()
+
+
+def _difference(model: CausalPolicy | RewardModel, again: nn.Module, row: Packed) -> float:
+    """Largest difference between the model and its files, through transformers' own forward."""
+    other = copy.copy(model)
+    other.module = again
+    before = _plain(model, row)
+    difference = float((before - _plain(other, row)).abs().max())
+    return difference
+
+
+def _plain(model: CausalPolicy | RewardModel, row: Packed) -> Tensor:
+    """What transformers computes without luce, in the precision of the weights."""
+    bare = copy.copy(model)
+    bare.autocast = None
+    if isinstance(bare, CausalPolicy):
+        return bare.plain_log_probs(row)
+    last = row.input_ids[row.ends]
+    if bool((last == bare.tokenizer.pad_token_id).any()):
+        raise ModelError(
+            f"A response ends with {bare.pad_token}, which this reward model pads with; "
+            "transformers would read the token before it. Load it with `terminator` set."
+        )
+    return bare.plain_rewards(row)
+
+
+def _sync(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        handle = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    fsync_folder(folder)
+
+
+def _rename(aside: Path, folder: Path) -> None:
+    """The new folder takes the name; an older one of that name goes."""
+    older = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
+    if folder.exists():
+        os.replace(folder, older)
+    os.replace(aside, folder)
+    fsync_folder(folder.parent)
+    shutil.rmtree(older, ignore_errors=True)
