@@ -1,0 +1,139 @@
+"""Columns that any format may carry, read strictly: a value that is used is right, or an error."""
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from luce.data.ledger import RowError
+from luce.types import Place
+
+PAIR_COLUMNS = ("label", "margin", "score_chosen", "score_rejected")
+SHARED_COLUMNS = (
+    "id", "weight", "annotator", "source", "tools", "chat_template_kwargs", "system",
+)  # fmt: skip
+
+
+def kind_of(value: Any) -> str:
+    """What a value is called in an error: 'text', 'a number', 'null' …"""
+    if value is None:
+        return "null"
+    names: dict[type, str] = {
+        str: "text", bool: "true/false", int: "a number", float: "a number",
+        list: "a list", tuple: "a list", dict: "an object",
+    }  # fmt: skip
+    return names.get(type(value), type(value).__name__)
+
+
+def number(
+    value: Any,
+    field: str,
+    place: Place,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+) -> float:
+    """A finite number in [low, high], or in (low, high]; numbers written as text count.
+
+    >>> number("0.5", "label", Place("a", 1), 0, 1)
+    0.5
+    """
+    wanted = "a finite number"
+    if math.isfinite(low):
+        wanted = f"a number {'>' if open_low else '≥'} {low:g}"
+    if math.isfinite(high):
+        wanted = f"a number from {low:g} to {high:g}"
+    try:
+        found = float(value) if isinstance(value, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        found = math.nan
+    inside = low < found <= high if open_low else low <= found <= high
+    if not (math.isfinite(found) and inside):
+        shown = f"{value!r:.40}" if isinstance(value, int | float | str) else kind_of(value)
+        raise RowError(place, field, "value", f"{wanted} is expected, found {shown}.")
+    return found
+
+
+def desirable(value: Any, field: str, place: Place) -> bool:
+    """True or False from true/false, 1/0, 1/-1, or "desirable"/"undesirable"."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and value in (-1, 0, 1):
+        return value == 1
+    if isinstance(value, str):
+        known = {
+            "true": True, "false": False, "1": True, "0": False, "-1": False, "1.0": True,
+            "0.0": False, "-1.0": False, "desirable": True, "undesirable": False, "chosen": True,
+            "rejected": False, "good": True, "bad": False,
+        }  # fmt: skip
+        if value.strip().lower() in known:
+            return known[value.strip().lower()]
+    shown = f"{value!r:.40}" if isinstance(value, int | float | str) else kind_of(value)
+    raise RowError(
+        place, field, "value",
+        f"true/false, 1/0, 1/-1 or desirable/undesirable is expected, found {shown}.",
+    )  # fmt: skip
+
+
+def required(record: Mapping[str, Any], name: str, place: Place) -> Any:
+    """The value of a column this format cannot do without."""
+    if name not in record:
+        found = ", ".join(map(str, record)) or "nothing"
+        raise RowError(place, name, "missing", f"no `{name}` in this row; it has {found[:200]}.")
+    if record[name] is None:
+        raise RowError(place, name, "missing", f"`{name}` is null.")
+    return record[name]
+
+
+def optional(record: Mapping[str, Any], name: str) -> Any:
+    """The value of a column, or None where it is absent, null or an empty csv cell."""
+    value = record.get(name)
+    return None if value == "" else value
+
+
+def shared(record: Mapping[str, Any], place: Place, consumed: Collection[str]) -> dict[str, Any]:
+    """The arguments of `Row` that every format fills the same way; unread columns go to `extra`."""
+    found: dict[str, Any] = {"place": place, "id": row_id(record) or str(place)}
+    if (weight := optional(record, "weight")) is not None:
+        found["weight"] = number(weight, "weight", place, 0.0, open_low=True)
+    for name in ("annotator", "source"):
+        if (value := optional(record, name)) is not None:
+            if not isinstance(value, str | int | float):
+                raise RowError(place, name, "type", f"text is expected, found {kind_of(value)}.")
+            found[name] = str(value)
+    if (tools := optional(record, "tools")) is not None:
+        found["tools"] = _json(tools, "tools", place, list)
+    if (kwargs := optional(record, "chat_template_kwargs")) is not None:
+        found["chat_template_kwargs"] = _json(kwargs, "chat_template_kwargs", place, dict)
+    read = {*consumed, *SHARED_COLUMNS}
+    found["extra"] = {name: value for name, value in record.items() if name not in read}
+    return found
+
+
+def row_id(record: Mapping[str, Any]) -> str | None:
+    """The row's own id as text; None where it has none."""
+    value = optional(record, "id")
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def judged(record: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """label, margin and scores of a pair, where the row has them."""
+    found: dict[str, Any] = {}
+    if (label := optional(record, "label")) is not None:
+        found["label"] = number(label, "label", place, 0.0, 1.0)
+    for name in PAIR_COLUMNS[1:]:
+        if (value := optional(record, name)) is not None:
+            found[name] = number(value, name, place)
+    return found
+
+
+def _json(value: Any, field: str, place: Place, kind: type) -> Any:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise RowError(place, field, "value", f"not JSON: {error.msg}.") from error
+    if not isinstance(value, kind):
+        wanted = "a list" if kind is list else "an object"
+        raise RowError(place, field, "type", f"{wanted} is expected, found {kind_of(value)}.")
+    return value
