@@ -1,0 +1,180 @@
+"""Which curves a report shows: a table, one entry each; and the points they are drawn through."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from luce.report.numbers import counted, number
+from luce.report.run import Run, Series
+
+POINTS = 1000
+"""Most points drawn of one line."""
+
+Role: TypeAlias = Literal["single", "chosen", "rejected"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A metric on a curve, by its bare name; `role` gives its color, `label` its word."""
+
+    metric: str
+    role: Role = "single"
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One figure of the report.
+
+    Attributes:
+        name: of the figure, a word.
+        title: what is drawn.
+        unit: of the y axis.
+        lines: the metrics on it; those a run lacks are left out.
+        note: how to read it, a sentence.
+        noisy: True for what varies from batch to batch: drawn with its running mean.
+        level: a y value worth a rule of its own (½ for accuracies, 0 for margins).
+    """
+
+    name: str
+    title: str
+    unit: str
+    lines: tuple[Line, ...]
+    note: str
+    noisy: bool = True
+    level: float | None = None
+
+
+CURVES = (
+    Curve("loss", "Loss", "loss", (Line("loss"),), "What training minimizes."),
+    Curve(
+        "accuracy",
+        "Accuracy",
+        "share of pairs",
+        (Line("rewards/accuracies"),),
+        "Pairs whose chosen response scores higher; ties count half. Band: 95 % interval.",
+        level=0.5,
+    ),
+    Curve(
+        "nll",
+        "Negative log-likelihood",
+        "nats per token",
+        (Line("nll"),),
+        "Of the responses to imitate; lower is likelier.",
+    ),
+    Curve(
+        "margins",
+        "Margin",
+        "score, chosen − rejected",
+        (Line("rewards/margins"),),
+        "How far apart the score puts chosen and rejected.",
+        level=0.0,
+    ),
+    Curve(
+        "logps",
+        "Log-probability per token",
+        "nats per token",
+        (
+            Line("logps_per_token/chosen", "chosen", "chosen"),
+            Line("logps_per_token/rejected", "rejected", "rejected"),
+        ),
+        "Where both fall, the policy moves its mass to answers that are in neither column.",
+    ),
+    Curve(
+        "scores",
+        "Score of each side",
+        "score",
+        (
+            Line("rewards/chosen", "chosen", "chosen"),
+            Line("rewards/rejected", "rejected", "rejected"),
+        ),
+        "The two parts of the margin.",
+        level=0.0,
+    ),
+    Curve(
+        "length",
+        "Length of the data",
+        "tokens",
+        (
+            Line("length/chosen", "chosen", "chosen"),
+            Line("length/rejected", "rejected", "rejected"),
+            Line("length"),
+        ),
+        "Scored tokens of the responses trained on. A gap is a cue that training can pick up.",
+    ),
+    Curve("kl", "KL baseline", "nats", (Line("kl"),), "Estimated on mismatched responses."),
+    Curve(
+        "grad_norm",
+        "Gradient norm",
+        "norm",
+        (Line("grad_norm"),),
+        "Before clipping.",
+    ),
+    Curve(
+        "learning_rate",
+        "Learning rate",
+        "learning rate",
+        (Line("learning_rate"),),
+        "As scheduled.",
+        noisy=False,
+    ),
+)
+
+
+def running_mean(values: Sequence[float], window: int) -> list[float]:
+    """Mean of the last `window` finite values at each point; nan where there is none.
+
+    >>> running_mean([1.0, 3.0, 5.0], 2)
+    [1.0, 2.0, 4.0]
+    """
+    means = []
+    for end in range(1, len(values) + 1):
+        recent = [v for v in values[max(0, end - window) : end] if math.isfinite(v)]
+        means.append(math.fsum(recent) / len(recent) if recent else math.nan)
+    return means
+
+
+def downsample(series: Series, limit: int = POINTS) -> Series:
+    """At most `limit` points that keep every spike: lowest and highest of each stretch of steps.
+
+    A stretch without a finite value keeps one nan, so that the gap stays visible.
+    """
+    if len(series) <= limit:
+        return series
+    stretches = limit // 2
+    kept: list[int] = []
+    for i in range(stretches):
+        indices = range(i * len(series) // stretches, (i + 1) * len(series) // stretches)
+        finite = [j for j in indices if math.isfinite(series.values[j])]
+        if finite:
+            ends = {
+                min(finite, key=series.values.__getitem__),
+                max(finite, key=series.values.__getitem__),
+            }
+            kept += sorted(ends)
+        else:
+            kept.append(indices[0])
+    return Series(tuple(series.steps[j] for j in kept), tuple(series.values[j] for j in kept))
+
+
+def describe(curve: Curve, run: Run) -> str:
+    """The curve in words, for those who do not see it: first, last, lowest and highest value."""
+    said = []
+    for line in curve.lines:
+        for where, series in (
+            ("training", run.series(line.metric)),
+            ("held out", run.series(line.metric, "eval")),
+        ):
+            finite = series.finite
+            if not len(finite):
+                continue
+            gaps = len(series) - len(finite)
+            name = f"{line.label}, {where}" if line.label else where
+            said.append(
+                f"{name}: {number(finite.values[0])} at step {finite.steps[0]}, "
+                f"{number(finite.values[-1])} at step {finite.steps[-1]}, lowest "
+                f"{number(min(finite.values))}, highest {number(max(finite.values))}"
+                + (f", not a number at {counted(gaps, 'step')}" if gaps else "")
+            )
+    return f"{curve.title} ({curve.unit}). {'; '.join(said)}."

@@ -1,0 +1,210 @@
+"""The curves of a run as matplotlib figures that read on light and on dark paper.
+
+Transparent ground, mid-toned ink. Where a figure is set into a page, `luce.report.svg` replaces
+the colors below by the page's own.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from luce.report.curves import CURVES, Curve, Line, downsample, running_mean
+from luce.report.numbers import number
+from luce.report.run import Run, Series
+
+INK = "#7a8591"
+FAINT = "#8f99a3"
+COLORS = {"single": "#5f7fa8", "chosen": "#3d7fc0", "rejected": "#d0693a"}
+# runs laid over each other are told apart by color, dash and marker, at most this many
+RUN_COLORS = (
+    "#3d7fc1",
+    "#d0693b",
+    "#3f9a6b",
+    "#9a6fc0",
+    "#b08a2e",
+    "#c05a86",
+    "#5b93a6",
+    "#84786c",
+)
+RUN_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "savefig.facecolor": "none",
+    "savefig.transparent": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.2,
+    "lines.solid_capstyle": "round",
+    "path.simplify": True,
+}
+
+
+@contextmanager
+def library_style() -> Iterator[None]:
+    """The library's own style, whatever matplotlibrc the user keeps; restored on leaving."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(**STYLE)
+        yield
+
+
+def figures(run: Run) -> dict[str, tuple[Curve, Figure]]:
+    """Every curve the run has numbers for: name -> (what it is, the figure)."""
+    drawn = ((curve, draw(run, curve)) for curve in CURVES)
+    return {curve.name: (curve, figure) for curve, figure in drawn if figure is not None}
+
+
+def draw(run: Run, curve: Curve) -> Figure | None:
+    """One curve: training as a line (its running mean over a fainter one), held-out evaluations
+    as points, with the interval as a band where it was recorded. None without any number."""
+    with library_style():
+        figure, axes = _canvas(curve)
+        drawn = sum(_draw_training(axes, run, curve, line) for line in curve.lines)
+        held_out = sum(_draw_held_out(axes, run, line) for line in curve.lines)
+        if not drawn + held_out:
+            return None
+        _finish(axes, curve, legend=held_out > 0 or drawn > 1)
+        return figure
+
+
+def draw_overlaid(runs: Sequence[Run], labels: Sequence[str], curve: Curve) -> Figure | None:
+    """The held-out values of one metric for several runs; None where no run has any."""
+    with library_style():
+        figure, axes = _canvas(curve)
+        drawn = 0
+        for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
+            series = downsample(run.series(curve.lines[0].metric, "eval").finite)
+            if not len(series):
+                continue
+            axes.plot(
+                series.steps,
+                series.values,
+                color=RUN_COLORS[index % len(RUN_COLORS)],
+                marker=RUN_MARKS[index % len(RUN_MARKS)],
+                markersize=4,
+                linewidth=1.4,
+                label=label,
+            )
+            drawn += 1
+        if not drawn:
+            return None
+        _finish(axes, curve, legend=True)
+        return figure
+
+
+def _canvas(curve: Curve) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.7, 2.9))
+    axes = figure.add_axes((0.175, 0.16, 0.80, 0.70))
+    axes.set_xlabel("step", labelpad=2)
+    axes.set_ylabel(curve.unit)
+    axes.yaxis.set_label_coords(-0.185, 0.5)
+    return figure, axes
+
+
+def _draw_training(axes: Axes, run: Run, curve: Curve, line: Line) -> int:
+    series = run.series(line.metric)
+    if not len(series.finite):
+        return 0
+    color, label = COLORS[line.role], _label(line, "training")
+    thin = downsample(series)
+    alone = len(series.finite) == 1
+    window = len(series) // 25 if curve.noisy else 1
+    if window < 2:
+        axes.plot(
+            thin.steps,
+            thin.values,
+            color=color,
+            linewidth=1.5,
+            marker="." if alone else "",
+            label=label,
+        )
+        return 1
+    axes.plot(thin.steps, thin.values, color=color, linewidth=0.7, alpha=0.3)
+    smooth = downsample(Series(series.steps, tuple(running_mean(series.values, window))))
+    axes.plot(smooth.steps, smooth.values, color=color, linewidth=1.5, label=label)
+    return 1
+
+
+def _draw_held_out(axes: Axes, run: Run, line: Line) -> int:
+    series = run.series(line.metric, "eval").finite
+    if not len(series):
+        return 0
+    color = COLORS[line.role]
+    lows, highs = (run.series(f"{line.metric}_{end}", "eval").finite for end in ("low", "high"))
+    if len(lows) and lows.steps == highs.steps:
+        axes.fill_between(
+            lows.steps, lows.values, highs.values, color=color, alpha=0.18, linewidth=0
+        )
+        if len(lows) == 1:  # a band of one point has no width to be seen
+            axes.vlines(lows.steps, lows.values, highs.values, color=color, alpha=0.5)
+    thin = downsample(series)
+    axes.plot(
+        thin.steps,
+        thin.values,
+        color=color,
+        linewidth=1.2,
+        linestyle=(0, (4, 2)),
+        marker="o",
+        markersize=4.5 if len(thin) < 60 else 2,
+        label=_label(line, "held out"),
+    )
+    return 1
+
+
+def _label(line: Line, split: str) -> str:
+    return f"{line.label}, {split}" if line.label else split
+
+
+def _finish(axes: Axes, curve: Curve, legend: bool) -> None:
+    low, high = axes.get_ylim()
+    if curve.level is not None:
+        axes.axhline(curve.level, color=FAINT, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+        low, high = min(low, curve.level), max(high, curve.level)
+    if math.isclose(low, high):
+        low, high = low - 0.5, high + 0.5
+    axes.set_ylim(low, high)
+    axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _tick(y)))
+    axes.tick_params(length=3, width=0.8, pad=3)
+    if legend:
+        columns = 2 if len(axes.get_legend_handles_labels()[0]) in (2, 4) else 4
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.215, 1.015),
+            ncols=columns,
+            borderaxespad=0.2,
+            borderpad=0.2,
+            labelspacing=0.25,
+        )
+
+
+def _tick(value: float) -> str:
+    # ticks are round numbers: drop the zeros that significant digits would add
+    text = number(round(value, 12), 4)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
