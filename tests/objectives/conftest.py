@@ -16,9 +16,7 @@ def _responses(
     return Responses(
         torch.tensor([x for y in policy for x in y], dtype=dtype).requires_grad_(),
         torch.tensor([len(y) for y in policy]),
-        None
-        if reference is None
-        else torch.tensor([x for y in reference for x in y], dtype=dtype),
+        None if reference is None else torch.tensor([x for y in reference for x in y], dtype=dtype),
     )
 
 

@@ -18,7 +18,8 @@ from luce.objectives.check import number
 
 @dataclass(frozen=True)
 class MarginLoss:
-    """A loss φ(z) that falls where z passes 0, or it would not favour the chosen response.
+    """A loss φ(z) of a margin. Unless it says otherwise (`bayes_consistent=False`) it must fall
+    where z passes 0, or its minimizer need not favour the preferred response.
 
     Attributes:
         phi: φ, element by element, finite for every margin of a few thousand or less.
@@ -40,10 +41,10 @@ class MarginLoss:
 
     def __post_init__(self) -> None:
         before, after = self.phi(torch.tensor([-1e-3, 1e-3], dtype=torch.float64)).tolist()
-        if not before > after:
+        if self.bayes_consistent and not before > after:
             raise LuceError(
-                f"{self.formula('z')} is no margin loss: it does not fall at z = 0, so it would "
-                "not favour the chosen response. Is its sign reversed?"
+                f"{self.formula('z')} does not fall at z = 0, so it need not favour the preferred "
+                "response. Is its sign reversed? If it is meant, say `bayes_consistent=False`."
             )
 
 

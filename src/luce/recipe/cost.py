@@ -285,12 +285,13 @@ def run_cost(
     objective_name: str,
     settings: dict[str, Any],
     grad: bool = False,
-    dtype: DType = "float64",
+    dtype: str = "float64",
 ) -> list[dict[str, Any]]:
     """`cost` of the rows of a file under a named objective with these parameters."""
     objective = make_objective(objective_name, settings)
     if not isinstance(objective, Objective | Pointwise | Likelihood):
         raise LuceError(f"objective: {objective_name!r} has no structure that `luce cost` reads.")
-    if dtype not in ("float32", "float64"):
-        raise LuceError(f"dtype: {dtype!r} is neither float32 nor float64.")
-    return cost(read_log_probs(path, objective), objective, grad, dtype)
+    rows = read_log_probs(path, objective)
+    if dtype == "float32" or dtype == "float64":
+        return cost(rows, objective, grad, dtype)
+    raise LuceError(f"dtype: {dtype!r} is neither float32 nor float64.")
