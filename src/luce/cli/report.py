@@ -3,20 +3,19 @@
 from pathlib import Path
 
 
-def report(*runs: Path, output: Path | None = None) -> None:
-    """Write the report of a run, or one page that compares several.
+def report(*runs: Path, output: Path = Path("comparison.html")) -> None:
+    """Write `report.html` of a run, or one page that compares several.
 
     Parameters
     ----------
     runs
         Run folders.
     output
-        The page to write; by default `report.html` in the run's folder, or `comparison.html` here.
+        The page that compares several runs.
     """
     from luce.errors import LuceError
-    from luce.report import compare, write_report
+    from luce.report import write_comparison, write_report
 
     if not runs:
         raise LuceError("luce report: name a run folder, as in `luce report runs/demo`.")
-    page = write_report(runs[0], output) if len(runs) == 1 else compare(runs, output)
-    print(page)
+    print(write_report(runs[0]) if len(runs) == 1 else write_comparison(runs, output))

@@ -1,7 +1,18 @@
 """`luce train`."""
 
+from typing import Annotated
 
-def train(recipe: str, /, *overrides: str, resume: bool = False, dry_run: bool = False) -> None:
+from cyclopts import Parameter
+
+
+def train(
+    recipe: str,
+    /,
+    *overrides: str,
+    resume: bool = False,
+    allow_change: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
+    dry_run: bool = False,
+) -> None:
     """Train what a recipe says, and leave a run folder with the model and a report.
 
     A relative path in a recipe is relative to the current folder.
@@ -14,9 +25,11 @@ def train(recipe: str, /, *overrides: str, resume: bool = False, dry_run: bool =
         Keys to set, as `objective.dpo.beta=0.05 train.seed=1`; they win over the file.
     resume
         Go on from the last checkpoint of the run folder.
+    allow_change
+        A key that may differ from the run that is resumed, as `train.max_steps`; may be repeated.
     dry_run
-        Read, check and print the resolved recipe, and stop before the first step.
+        Read, check and print the resolved recipe, and stop before anything is loaded.
     """
     from luce.recipe.run import train_command
 
-    train_command(recipe, list(overrides), resume, dry_run)
+    train_command(recipe, overrides, resume, dry_run, allow_change)
