@@ -140,14 +140,14 @@ def test_class_two_stops_at_the_margin_where_class_one_goes_on():
     for objective in (make(beta) for make in GPO):
         gap = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         none = torch.zeros(1, dtype=torch.float64)
-        for _ in range(1000):
+        for _ in range(300):
             y = [Responses(sign * gap / 2, torch.tensor([1]), none) for sign in (1, -1)]
             (slope,) = torch.autograd.grad(objective(Pairs(*y)).sum(), gap)
             gap = (gap - 0.02 * slope).detach().requires_grad_()
         gaps[objective.name] = gap.item()
     stopped = {gaps[f"gpo_{name}"] for name in ("hinge", "square", "truncated_quadratic")}
     assert all(gap == pytest.approx(0.5, abs=0.03) for gap in stopped)  # the hinge steps across
-    assert min(gaps[name] for name in ("dpo", "gpo_exponential", "gpo_savage")) > 1.0
+    assert min(gaps[name] for name in ("dpo", "gpo_exponential", "gpo_savage")) > 0.9
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,9 @@ class Pointwise:
     def __call__(self, batch: Unpaired) -> PerGroup:
         """The cost of each response."""
         z = self.margin(batch)
-        factor = torch.where(batch.desirable >= 0.5, self.lam_d, self.lam_u).to(z.dtype)
-        return factor * torch.sigmoid(-z)
+        # full tensors, for `where` takes plain numbers as float32
+        lam_d, lam_u = torch.full_like(z, self.lam_d), torch.full_like(z, self.lam_u)
+        return torch.where(batch.desirable >= 0.5, lam_d, lam_u) * torch.sigmoid(-z)
 
     def weight(self, batch: Unpaired) -> PerGroup:
         """1: every response counts alike."""
