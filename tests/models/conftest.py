@@ -1,6 +1,7 @@
 """Networks of several architectures, tiny and random, and rows to show them."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from transformers import (
     MistralConfig,
     PreTrainedConfig,
     PreTrainedModel,
+    PreTrainedTokenizerFast,
     Qwen2Config,
 )
 
-from luce.types import Branch, Group, Packed, Place, Span
+from luce.models.policy import CausalPolicy
+from luce.types import Branch, Group, Place
 
 VOCABULARY = 300
 SMALL = {
@@ -49,7 +52,7 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
 }
 
 
-def network(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def _network(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """A random network, sharper than a fresh one: a wrong mask shows in its numbers."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -60,7 +63,7 @@ def network(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     return model.to(dtype)
 
 
-def group(prompt: Sequence[int], *responses: Sequence[int], scored: Sequence[bool] = ()) -> Group:
+def _group(prompt: Sequence[int], *responses: Sequence[int], scored: Sequence[bool] = ()) -> Group:
     """A group from plain ids; everything scored unless said otherwise (for every response)."""
     branches = tuple(
         Branch(
@@ -73,7 +76,7 @@ def group(prompt: Sequence[int], *responses: Sequence[int], scored: Sequence[boo
     return Group(np.asarray(prompt, dtype=np.int32), branches, name, Place("test.jsonl", 1))
 
 
-def random_groups(n: int, seed: int = 0, low: int = 5, high: int = VOCABULARY) -> list[Group]:
+def _random_groups(n: int, seed: int = 0, low: int = 5, high: int = VOCABULARY) -> list[Group]:
     """Groups with 1 to 3 responses of 1 to 9 tokens; some responses have unscored tokens."""
     rng = np.random.default_rng(seed)
     groups = []
@@ -89,41 +92,35 @@ def random_groups(n: int, seed: int = 0, low: int = 5, high: int = VOCABULARY) -
     return groups
 
 
-def pack(groups: Sequence[Group], keep_last: bool = False) -> Packed:
-    """A row of groups, written here once more from the definition of `Packed`."""
-    row: list[int] = []
-    positions: list[int] = []
-    spans, predict, targets, lengths, ends = [], [], [], [], []
-    for g in groups:
-        start, prompt = len(row), g.prompt.tolist()
-        row += prompt
-        positions += range(len(prompt))
-        kept = []
-        for branch in g.branches:
-            ids = branch.ids.tolist()
-            own = ids if keep_last else ids[:-1]
-            before = [start + len(prompt) - 1, *range(len(row), len(row) + len(ids) - 1)]
-            predict += [p for p, s in zip(before, branch.scored, strict=True) if s]
-            targets += [t for t, s in zip(ids, branch.scored, strict=True) if s]
-            lengths.append(int(branch.scored.sum()))
-            row += own
-            positions += range(len(prompt), len(prompt) + len(own))
-            ends.append(len(row) - 1 if own else start + len(prompt) - 1)
-            kept.append(len(own))
-        spans.append(Span(start, len(prompt), tuple(kept)))
-    return Packed(
-        input_ids=torch.tensor(row),
-        position_ids=torch.tensor(positions),
-        spans=tuple(spans),
-        predict=torch.tensor(predict),
-        targets=torch.tensor(targets),
-        lengths=torch.tensor(lengths),
-        ends=torch.tensor(ends),
-        sizes=tuple(len(g.branches) for g in groups),
-    )
+@pytest.fixture(scope="session")
+def network() -> Callable[..., PreTrainedModel]:
+    """`network("llama")`: a random network of an architecture of `CONFIGS`."""
+    return _network
+
+
+@pytest.fixture(scope="session")
+def group() -> Callable[..., Group]:
+    """`group([5, 6], [7, 1], [8, 1])`: a group from plain ids."""
+    return _group
+
+
+@pytest.fixture(scope="session")
+def random_groups() -> Callable[..., list[Group]]:
+    """`random_groups(7, seed=0)`: groups with 1 to 3 responses."""
+    return _random_groups
 
 
 @pytest.fixture
 def groups() -> list[Group]:
     """Seven groups, the same every time."""
-    return random_groups(7)
+    return _random_groups(7)
+
+
+@pytest.fixture(scope="session")
+def policy(tiny_tokenizer: PreTrainedTokenizerFast) -> Callable[..., CausalPolicy]:
+    """`policy("llama", dtype=torch.float64, **settings)`: a policy on a fresh random network."""
+
+    def make(name: str, dtype: torch.dtype = torch.float32, **settings: Any) -> CausalPolicy:
+        return CausalPolicy(_network(name, dtype), tiny_tokenizer, name, **settings)
+
+    return make
