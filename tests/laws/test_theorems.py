@@ -105,7 +105,7 @@ def test_the_geometric_score_interpolates(alpha):
 
 @pytest.mark.parametrize("tau", [0.1, 0.5, 1.0])
 def test_ipo_tilts_the_reference_by_the_probability_of_winning(tau):
-    """π ∝ π_ref exp(P(y ≻ μ)/τ), μ the distribution of opponents, here uniform [IPO, eq. 7]."""
+    """π ∝ π_ref exp(P(y ≻ μ)/τ), μ the distribution of opponents, here uniform [IPO, section 4]."""
     wins = (P_STAR[:, None] / (P_STAR[:, None] + P_STAR)).mean(1)
     pi = fit_to_annotator(ipo(tau), P_STAR, P_REF)
     torch.testing.assert_close(pi, normalized(P_REF * (wins / tau).exp()), atol=1e-6, rtol=0)

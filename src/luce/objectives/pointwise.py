@@ -21,7 +21,7 @@ from luce.types import PerGroup, Structure, Unpaired
 @dataclass(frozen=True)
 class Pointwise:
     """λ_D (1 − σ(Ω − z₀)) of a desirable response, λ_U (1 − σ(z₀ − Ω)) of an undesirable one
-    [KTO, eq. 8], with Ω the score and z₀ the score's baseline.
+    [KTO, section 4], with Ω the score and z₀ the score's baseline.
 
     z₀ = scale · max(0, KL), where KL is the running mean of log π/π_ref of responses under prompts
     that are not theirs (`statistics`; 0 until there is one). No gradient flows through it.

@@ -52,7 +52,7 @@ def cdpo(beta: float = 0.1, epsilon: float = 0.1) -> Objective:
         labels=flipped(epsilon),
         name="cdpo",
         parameters={"beta": beta, "epsilon": epsilon},
-        source="Mitchell (2023), A note on DPO with noisy preferences, eq. 3",
+        source="Mitchell (2023), A note on DPO with noisy preferences and relationship to IPO",
     )
 
 
@@ -65,7 +65,7 @@ def robust_dpo(beta: float = 0.1, epsilon: float = 0.1) -> Objective:
         labels=unbiased(epsilon),
         name="robust_dpo",
         parameters={"beta": beta, "epsilon": epsilon},
-        source="Chowdhury et al. (2024), arXiv:2403.00409, eq. 12",
+        source="Chowdhury et al. (2024), arXiv:2403.00409",
     )
 
 
@@ -101,7 +101,7 @@ def slic(delta: float = 1.0, lam: float = 0.1, nll: Literal["sum", "mean"] = "su
         regularizers=_nll("slic.nll", nll, lam),
         name="slic",
         parameters={"delta": delta, "lam": lam, "nll": nll},
-        source="Zhao et al. (2023), arXiv:2305.10425, eq. 1",
+        source="Zhao et al. (2023), arXiv:2305.10425",
     )
 
 
@@ -159,7 +159,7 @@ def rdpo(beta: float = 0.1, alpha: float = 0.01) -> Objective:
         LOSSES["logistic"],
         name="rdpo",
         parameters={"beta": beta, "alpha": alpha},
-        source="Park et al. (2024), arXiv:2403.19159, eq. 9",
+        source="Park et al. (2024), arXiv:2403.19159",
     )
 
 
@@ -187,7 +187,7 @@ def cpo(beta: float = 0.1, alpha: float = 1.0, nll: Literal["sum", "mean"] = "me
         regularizers=_nll("cpo.nll", nll, alpha),
         name="cpo",
         parameters={"beta": beta, "alpha": alpha, "nll": nll},
-        source="Xu et al. (2024), arXiv:2401.08417, eq. 5 and 6",
+        source="Xu et al. (2024), arXiv:2401.08417",
     )
 
 
@@ -240,7 +240,7 @@ def kto(beta: float = 0.1, lam_d: float = 1.0, lam_u: float = 1.0) -> Pointwise:
         lam_u,
         name="kto",
         parameters={"beta": beta, "lam_d": lam_d, "lam_u": lam_u},
-        source="Ethayarajh et al. (2024), arXiv:2402.01306, eq. 8",
+        source="Ethayarajh et al. (2024), arXiv:2402.01306, section 4",
     )
 
 
