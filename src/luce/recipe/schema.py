@@ -37,7 +37,8 @@ class Model(Section):
     path: str = Field(min_length=1, description="a folder in HF format, or a hub name")
     kind: Literal["policy", "reward"] = Field("policy", description="what is trained")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="of the weights; auto is what the folder says"
+        "auto",
+        description="of the weights; auto trains in float32, and keeps a frozen base as stored",
     )
     lora: Lora | None = Field(None, description="null trains every weight")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
@@ -106,8 +107,9 @@ class Train(Section):
 class Evaluate(Section):
     """Samples taken before and after training."""
 
-    samples: Annotated[int, Field(ge=0)] = Field(8, description="shown in the report")
-    sample_prompts: Annotated[int, Field(ge=0)] = Field(64, description="prompts sampled")
+    sample_prompts: Annotated[int, Field(ge=0)] = Field(
+        64, description="prompts that are answered; 0 for none"
+    )
     max_new_tokens: Positive = 128
     temperature: float = Field(1.0, ge=0.0, description="0 is greedy")
 
