@@ -23,7 +23,7 @@ toy = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toy)
 
 SETTINGS = TrainSettings(
-    learning_rate=0.05, batch_size=4, epochs=2, save_steps=2, save_total_limit=1, eval_steps=3
+    learning_rate=0.05, batch_size=4, epochs=2.0, save_steps=2, save_total_limit=1, eval_steps=3
 )
 
 
@@ -59,4 +59,5 @@ def _kill_before_operation(number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None)
+    given = globals().get("ARGUMENTS", sys.argv[1:])
+    main(Path(given[0]), given[1] if len(given) > 1 else None)

@@ -12,7 +12,7 @@ from luce.train.trainer import NonFiniteStep, Running, Trainer
 
 from .conftest import TableLearner, make_groups
 
-SETTINGS = TrainSettings(learning_rate=0.05, batch_size=4, epochs=2, warmup_ratio=0.2, seed=3)
+SETTINGS = TrainSettings(learning_rate=0.05, batch_size=4, epochs=2.0, warmup_ratio=0.2, seed=3)
 
 
 def run(groups, objective="dpo", dtype=torch.float64, **changes):
@@ -46,7 +46,7 @@ def test_a_step_is_the_gradient_of_the_weighted_mean_over_its_rows():
     ]
     learner = TableLearner(torch.float64)
     objective = make_objective("dpo", {})
-    trainer = Trainer(learner, objective, groups, _with(max_grad_norm=1e9, epochs=1))
+    trainer = Trainer(learner, objective, groups, _with(max_grad_norm=1e9, epochs=1.0))
     expected = TableLearner(torch.float64)
     costs = torch.cat([_cost_of(expected, objective, g) for g in groups])
     weights = torch.tensor([1.0, 2, 3, 4], dtype=torch.float64)
@@ -67,13 +67,13 @@ def test_sft_is_the_mean_over_tokens_not_over_rows():
     learner = TableLearner(torch.float64)
     responses = TableLearner(torch.float64).respond(groups)
     expected = -float(responses.policy.mean())
-    trainer = Trainer(learner, make_objective("sft", {}), groups, _with(epochs=1))
+    trainer = Trainer(learner, make_objective("sft", {}), groups, _with(epochs=1.0))
     assert next(trainer.steps())["loss"] == pytest.approx(expected)
 
 
 def test_training_lowers_the_loss_and_raises_the_accuracy(groups):
     learner = TableLearner()
-    trainer = Trainer(learner, make_objective("dpo", {"beta": 1.0}), groups, _with(epochs=40))
+    trainer = Trainer(learner, make_objective("dpo", {"beta": 1.0}), groups, _with(epochs=40.0))
     before = trainer.evaluate(groups)
     records = list(trainer.steps())
     after = trainer.evaluate(groups)

@@ -1,17 +1,34 @@
-"""What a run says of itself: versions, machine, identity; enough to trust it and to run it again."""
+"""What a run says of itself: versions, machine, identity; enough to trust it and to repeat it."""
 
 import datetime
 import os
 import platform
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import torch
 
+from luce.data.dataset import Dataset
+from luce.data.template import Renderer
 from luce.files import fingerprint
+from luce.models.policy import CausalPolicy
+from luce.models.reward import RewardModel
+from luce.recipe.load import Resolved, written
+from luce.recipe.prepare import Data
+from luce.types import Group
 
-PACKAGES = ("luce", "torch", "transformers", "tokenizers", "peft", "datasets", "safetensors", "numpy")
+PACKAGES = (
+    "luce",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "peft",
+    "datasets",
+    "safetensors",
+    "numpy",
+)
 
 NOT_IDENTITY = (
     "name",
@@ -81,3 +98,96 @@ def identity(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, A
 def recipe_fingerprint(recipe: Mapping[str, Any]) -> str:
     """One hash of every key that enters a number."""
     return fingerprint(identity(recipe, {}))
+
+
+def tokens_fingerprint(groups: Sequence[Group]) -> str:
+    """One hash of every token, label and weight that training sees, in order."""
+    return fingerprint(
+        [
+            [g.prompt.tolist(), [b.ids.tolist() for b in g.branches], g.label, g.weight, g.id]
+            for g in groups
+        ]
+    )
+
+
+def build_manifest(
+    resolved: Resolved,
+    model: CausalPolicy | RewardModel,
+    renderer: Renderer,
+    data: Data,
+    reference: Mapping[str, Any],
+) -> dict[str, Any]:
+    """manifest.json as it stands before the first step."""
+    recipe, objective = resolved.recipe, resolved.objective
+    plain = written(recipe)
+    counts = {
+        "parameters": sum(p.numel() for p in model.module.parameters()),
+        "trainable_parameters": sum(p.numel() for p in model.trainable().values()),
+    }
+    return {
+        "luce": versions().get("luce"),
+        "name": recipe.name,
+        "command": sys.argv if sys.argv and sys.argv[0] else [],
+        "created": now(),
+        "seed": recipe.train.seed,
+        "objective": {
+            "name": objective.name,
+            "parameters": dict(objective.parameters),
+            "formula": objective.formula,
+            "structure": objective.structure,
+            "source": getattr(objective, "source", ""),
+        },
+        "reference": dict(reference),
+        "model": {
+            "path": recipe.model.path,
+            "kind": recipe.model.kind,
+            "initial_hash": model.hash(),
+            "dtype": model.dtype,
+            "lora": None if recipe.model.lora is None else recipe.model.lora.model_dump(),
+            **counts,
+        },
+        "data": {
+            "fingerprint": tokens_fingerprint([*data.train, *data.held_out]),
+            "train": _data_facts(data.dataset, len(data.train)),
+            "eval": _eval_facts(data),
+        },
+        "template_hash": renderer.template_hash,
+        "terminator": {
+            "id": renderer.terminator,
+            "token": model.tokenizer.convert_ids_to_tokens(renderer.terminator),
+        },
+        "layout": model.layout,
+        "layout_reason": model.layout_reason,
+        "versions": versions(),
+        "machine": machine(),
+        "batch_size": recipe.train.batch_size,
+        "max_tokens_per_batch": recipe.train.max_tokens_per_batch,
+        "epochs": recipe.train.epochs,
+        "recipe_fingerprint": recipe_fingerprint(plain),
+    }
+
+
+def _data_facts(dataset: Dataset, used: int) -> dict[str, Any]:
+    return {
+        "source": dataset.source,
+        "sha256": dataset.sha256,
+        "format": dataset.format_name,
+        "rows_read": dataset.rows_read,
+        "groups": used,
+        "dropped": dataset.rows_dropped,
+        "changed": len(
+            {(e["file"], e["line"]) for e in dataset.ledger if e["action"] == "changed"}
+        ),
+        "tokens": dataset.tokens,
+    }
+
+
+def _eval_facts(data: Data) -> dict[str, Any] | None:
+    if data.evaluation is not None:
+        return _data_facts(data.evaluation, len(data.held_out))
+    if data.held_out:
+        return {
+            "source": f"{data.dataset.source} (held out by prompt)",
+            "groups": len(data.held_out),
+        }
+    return None

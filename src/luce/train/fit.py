@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from luce.errors import CheckpointError, LuceError
-from luce.files import read_jsonl, write_jsonl
+from luce.files import write_jsonl
 from luce.train.checkpoint import latest_checkpoint, save_checkpoint
 from luce.train.trainer import NonFiniteStep, Trainer
 from luce.types import Group
@@ -99,7 +99,8 @@ def fit(
     if resume:
         yield from _restore(trainer, folder, identity, allow_change)
     world, settings = trainer.world, trainer.settings
-    _keep_lines(folder, trainer.step, fresh=trainer.step == 0)
+    if world.first:
+        _keep_lines(folder, trainer.step, fresh=trainer.step == 0)
     stop = _watch_for_sigterm()
     started = time.perf_counter()
     with _append(folder.metrics, world.first) as write, _append(folder.timing, world.first) as tell:
@@ -175,12 +176,7 @@ def _keep_lines(folder: RunFolder, step: int, fresh: bool) -> None:
     for path in (folder.metrics, folder.timing):
         if not path.exists():
             continue
-        kept = []
-        if not fresh:
-            try:
-                kept.extend(r for r in read_jsonl(path) if r["step"] <= step)
-            except json.JSONDecodeError:
-                kept = [r for r in _whole_lines(path) if r["step"] <= step]
+        kept = [] if fresh else [r for r in _whole_lines(path) if r["step"] <= step]
         write_jsonl(path, kept)
 
 

@@ -24,7 +24,7 @@ class Means:
             finite = finite[~finite.isnan()]
             self.add_sum(name, float(finite.sum()), len(finite))
 
-    def add_sum(self, name: str, total: float, count: float) -> None:
+    def add_sum(self, name: str, total: float | int, count: float | int) -> None:
         """Add a sum over `count` things."""
         before, n = self.sums.get(name, (0.0, 0.0))
         self.sums[name] = (before + total, n + count)

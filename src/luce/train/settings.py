@@ -70,7 +70,7 @@ class TrainSettings:
     def total_steps(self, rows: int) -> int:
         """Optimizer steps of the whole run on `rows` groups.
 
-        >>> TrainSettings(batch_size=8, epochs=3).total_steps(10)
+        >>> TrainSettings(batch_size=8, epochs=3.0).total_steps(10)
         4
         """
         if self.max_steps is not None:

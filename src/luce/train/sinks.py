@@ -33,7 +33,7 @@ class ConsoleSink:
     SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "nll", "grad_norm")
 
     def __init__(self, total_steps: int, every: int = 1, console: Console | None = None):
-        self.console = console or Console(highlight=False)
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self.every, self.total = every, total_steps
         self.progress = Progress(
             TextColumn("training"),

@@ -167,11 +167,12 @@ class Trainer:
                 bad,
             )
         (cost * weight).sum().backward()
-        means.add_sum("loss", float((cost * weight).double().sum()), float(weight.double().sum()))
+        weights = weight.detach().double()
+        means.add_sum("loss", float((cost.detach().double() * weights).sum()), float(weights.sum()))
         means.add_sum("loss/groups", len(groups), len(groups))
         means.add(self.objective.metrics(batch))
         statistics.add(self.objective.statistics(batch))
-        return float(weight.double().sum())
+        return float(weights.sum())
 
     def _cost(self, groups: list[Group]) -> tuple[Tensor, Tensor, Any]:
         responses = self.learner.respond(groups)
@@ -210,11 +211,32 @@ class Trainer:
         for part in micro_batches(mine, self.settings.max_tokens_per_batch):
             chunk = [mine[i] for i in part]
             cost, weight, batch = self._cost(chunk)
-            means.add_sum("loss", float((cost * weight).sum()), float(weight.sum()))
+            weights = weight.double()
+            means.add_sum("loss", float((cost.double() * weights).sum()), float(weights.sum()))
             means.add_sum("loss/groups", len(chunk), len(chunk))
             means.add(self.objective.metrics(batch))
         merged = Means().merge(self.world.gather(means))
         return held_out_record(merged, self.step)
+
+    @torch.no_grad()
+    def per_group(self, groups: Sequence[Group], metric: str) -> list[float]:
+        """One metric of the objective for each group, in order."""
+        found: dict[int, float] = {}
+        for part in micro_batches(list(groups), self.settings.max_tokens_per_batch):
+            _, _, batch = self._cost([groups[i] for i in part])
+            values = self.objective.metrics(batch)[metric].tolist()
+            found |= dict(zip(part, values, strict=True))
+        return [found[i] for i in range(len(groups))]
+
+    @torch.no_grad()
+    def distance_to_reference(self, groups: Sequence[Group]) -> float:
+        """max |log π(y|x) − log π_ref(y|x)| over the responses of these groups, nats."""
+        worst = 0.0
+        for part in micro_batches(list(groups), self.settings.max_tokens_per_batch):
+            responses = self.learner.respond([groups[i] for i in part])
+            apart = (responses.log_prob - responses.reference_log_prob).abs().max()
+            worst = max(worst, float(apart))
+        return worst
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that a resumed run needs: tensors by name, and plain values."""

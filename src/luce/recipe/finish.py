@@ -1,0 +1,91 @@
+"""After the last step: the model on disk, samples beside those of the start, numbers, report."""
+
+from pathlib import Path
+from typing import Any
+
+from luce.data.template import Renderer
+from luce.evaluate import (
+    Generation,
+    held_out_record,
+    kl_record,
+    length_record,
+    sample_side_by_side,
+)
+from luce.files import write_json, write_jsonl
+from luce.models.export import save_model
+from luce.models.policy import CausalPolicy
+from luce.models.reward import RewardModel
+from luce.recipe.prepare import Data, first_batch, initial_policy
+from luce.recipe.sampling import Answers, answer, sampled_groups, token_log_probs
+from luce.recipe.schema import Recipe
+from luce.train.trainer import Trainer
+
+
+def export(
+    folder: Path, model: CausalPolicy | RewardModel, renderer: Renderer, data: Data, recipe: Recipe
+) -> float:
+    """Write `model/`, reload it with plain transformers and compare; returns the largest
+    difference, nats or reward units."""
+    reward = isinstance(model, RewardModel)
+    packed = first_batch(data.train, recipe.train.max_tokens_per_batch, keep_last=reward)
+    return save_model(model, folder / "model", packed=packed, stop_ids=(renderer.terminator,))
+
+
+def evaluate_run(
+    folder: Path,
+    model: CausalPolicy | RewardModel,
+    trainer: Trainer,
+    renderer: Renderer,
+    data: Data,
+    recipe: Recipe,
+    initial: dict[str, Any],
+) -> dict[str, Any]:
+    """Compare the trained model with its start; writes samples.jsonl and evaluation.json."""
+    evaluation: dict[str, Any] = {"held_out": None, "win_rate": None, "length": None, "kl": None}
+    if initial["margins"] is not None:
+        evaluation["held_out"] = held_out_record(
+            trainer.per_group(data.held_out, "rewards/margins"),
+            initial_margins=initial["margins"],
+            sources=_or_none([g.source for g in data.held_out]),
+            annotators=_or_none([g.annotator for g in data.held_out]),
+        )
+    if isinstance(model, CausalPolicy) and initial["prompts"]:
+        before = [Generation(**g) for g in initial["generations"]]
+        answers = answer(model, renderer, initial["prompts"], recipe.evaluate, recipe.train.seed)
+        rows = sample_side_by_side(
+            initial["texts"], lambda _: before, lambda _: answers.generations
+        )
+        write_jsonl(folder / "samples.jsonl", rows)
+        after = answers.generations
+        evaluation["length"] = length_record(
+            [g.tokens for g in before],
+            [g.tokens for g in after],
+            before_ended=[g.ended for g in before],
+            after_ended=[g.ended for g in after],
+        )
+        evaluation["kl"] = _kl(model, renderer, answers, recipe)
+    else:
+        write_jsonl(folder / "samples.jsonl", [])
+    write_json(folder / "evaluation.json", evaluation)
+    return evaluation
+
+
+def _kl(
+    model: CausalPolicy, renderer: Renderer, answers: Answers, recipe: Recipe
+) -> dict[str, Any] | None:
+    """KL(π ‖ π₀) on the trained policy's own samples at temperature 1."""
+    if recipe.evaluate.temperature != 1:
+        answers = answer(
+            model, renderer, answers.prompts, recipe.evaluate, recipe.train.seed, temperature=1.0
+        )
+    groups = sampled_groups(answers)
+    if not groups:
+        return None
+    budget = recipe.train.max_tokens_per_batch
+    initial = initial_policy(recipe, model)
+    now, then = (token_log_probs(p, groups, budget) for p in (model, initial))
+    return kl_record(now, then, [tuple(g.prompt.tolist()) for g in groups])
+
+
+def _or_none(keys: list[str | None]) -> list[str | None] | None:
+    return keys if any(k is not None for k in keys) else None

@@ -1,0 +1,70 @@
+"""The policy before the first step: what it answers and how it judges, kept for comparison.
+
+Written once to `initial.json` of the run, so that a resumed run compares with the same start.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from luce.data.template import Renderer
+from luce.errors import ReferencePolicyError
+from luce.files import write_json
+from luce.models.policy import CausalPolicy
+from luce.models.reward import RewardModel
+from luce.recipe.prepare import Data
+from luce.recipe.sampling import answer, prompt_text, prompts_for_samples
+from luce.recipe.schema import Recipe
+from luce.train.trainer import Trainer
+from luce.types import CostFunction, Group
+
+STEP_0_TOLERANCE = {"float32": 1e-3, "float64": 1e-6}
+"""Nats per response by which policy and reference may differ at step 0 where they are the same
+weights; half precision differs by batch shape and is given more."""
+
+
+def check_step_0(trainer: Trainer, groups: list[Group], dtype: str) -> float:
+    """How far, in nats per response, the policy is from a reference that is meant to be itself.
+
+    Raises:
+        ReferencePolicyError: further than rounding explains.
+    """
+    tolerance = STEP_0_TOLERANCE.get(dtype, 0.5)
+    apart = trainer.distance_to_reference(groups)
+    if apart > tolerance:
+        raise ReferencePolicyError(
+            f"reference: initial: before the first step the policy and its reference differ by "
+            f"{apart:.3g} nats on a response (allowed: {tolerance:g}), so the reference is not the "
+            "initial policy. Delete the run's reference cache, or give `reference: <path>`."
+        )
+    return apart
+
+
+def initial_state(
+    path: Path,
+    model: CausalPolicy | RewardModel,
+    trainer: Trainer,
+    renderer: Renderer,
+    data: Data,
+    recipe: Recipe,
+    objective: CostFunction,
+) -> dict[str, Any]:
+    """What is compared with after training: held-out margins, and sampled responses.
+
+    Read from `path` where a run that is being resumed has written it.
+    """
+    if path.exists():
+        return json.loads(path.read_text("utf-8", "surrogatepass"))
+    state: dict[str, Any] = {"margins": None, "prompts": [], "generations": []}
+    if data.held_out and objective.structure == "pair":
+        state["margins"] = trainer.per_group(data.held_out, "rewards/margins")
+    if isinstance(model, CausalPolicy) and recipe.evaluate.sample_prompts:
+        prompts = prompts_for_samples(data.held_out or data.train, recipe.evaluate.sample_prompts)
+        answers = answer(model, renderer, prompts, recipe.evaluate, recipe.train.seed)
+        state["prompts"] = prompts
+        state["texts"] = [prompt_text(model, p) for p in prompts]
+        state["generations"] = [
+            {"text": g.text, "tokens": g.tokens, "ended": g.ended} for g in answers.generations
+        ]
+    write_json(path, state)
+    return state

@@ -1,0 +1,178 @@
+"""What a run needs before its first step: model and rows, each checked as it comes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from luce.data.dataset import Dataset, DataSettings, load
+from luce.data.ledger import Entry, entry
+from luce.data.pack import micro_batches, pack
+from luce.data.splits import overlap, split_by_prompt, with_mismatched
+from luce.data.template import Renderer
+from luce.errors import RecipeError
+from luce.models.policy import CausalPolicy, LoraSettings, load_policy
+from luce.models.reward import RewardModel, load_reward_model
+from luce.recipe.load import Resolved
+from luce.recipe.schema import Recipe
+from luce.train.distributed import local_device
+from luce.train.settings import TrainSettings
+from luce.types import CostFunction, Group, Packed, Place
+
+
+@dataclass(frozen=True)
+class Data:
+    """Training rows and held-out rows, tokenized.
+
+    Attributes:
+        train, held_out: groups.
+        dataset: what was read: ledger, counts, format, hash.
+        evaluation: the same of a held-out file of its own, or None.
+    """
+
+    train: list[Group]
+    held_out: list[Group]
+    dataset: Dataset
+    evaluation: Dataset | None
+
+    @property
+    def ledger(self) -> list[Entry]:
+        """Every row that was dropped, changed or noted, in both files."""
+        if self.evaluation is None:
+            return list(self.dataset.ledger)
+        shared = overlap(self.train, self.held_out)
+        place = Place(self.evaluation.source, 0)
+        sentence = f"{shared} of the held-out rows have a prompt that is also trained on."
+        note = [entry(place, None, "prompt", "noted", "in_training", sentence)] if shared else []
+        return [*self.dataset.ledger, *self.evaluation.ledger, *note]
+
+
+def train_settings(recipe: Recipe) -> TrainSettings:
+    """The loop's settings out of the recipe."""
+    values = recipe.train.model_dump()
+    values.pop("report_to")
+    return TrainSettings(**values)
+
+
+def load_model(recipe: Recipe, device: torch.device | None = None) -> CausalPolicy | RewardModel:
+    """The model as it stands before the first step.
+
+    Weights in training are float32 unless the recipe names a dtype: a step of 1e-6 is lost in
+    bfloat16. With adapters the frozen base keeps the dtype in which it is stored.
+    """
+    model = recipe.model
+    lora = None
+    if model.lora is not None:
+        lora = LoraSettings(**model.lora.model_dump())
+    dtype = model.dtype
+    if dtype == "auto" and lora is None:
+        dtype = "float32"
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "lora": lora,
+        "trust_remote_code": model.trust_remote_code,
+        "layout": model.layout,
+        "gradient_checkpointing": recipe.train.gradient_checkpointing,
+        "device": device or local_device(),
+        "seed": recipe.train.seed,
+    }
+    make = load_policy if model.kind == "policy" else load_reward_model
+    loaded = make(model.path, **options)
+    if recipe.train.bf16:
+        loaded.autocast = torch.bfloat16
+    return loaded
+
+
+def initial_policy(recipe: Recipe, trained: CausalPolicy) -> CausalPolicy:
+    """The policy as it stood at step 0, loaded again beside the trained one."""
+    model = recipe.model
+    dtype = str(trained.inner.dtype).removeprefix("torch.")
+    loaded = load_policy(
+        model.path,
+        dtype=dtype,
+        trust_remote_code=model.trust_remote_code,
+        layout=model.layout,
+        device=trained.device,
+    )
+    loaded.autocast = trained.autocast
+    return loaded
+
+
+def check_fit(recipe: Recipe, objective: CostFunction) -> None:
+    """Raise where kind of model, objective and reference do not go together."""
+    grades = getattr(objective, "needs_reward", False)
+    if recipe.model.kind == "reward" and not grades:
+        raise RecipeError(
+            f"recipe.objective: {objective.name!r} scores log-probabilities, and a reward model "
+            "has none. Use `objective: bradley_terry`, or `model.kind: policy`."
+        )
+    if recipe.model.kind == "policy" and grades:
+        raise RecipeError(
+            f"recipe.objective: {objective.name!r} grades with a reward head. Set "
+            "`model.kind: reward`, or take an objective for policies such as dpo."
+        )
+    if objective.needs_reference and recipe.reference == "none":
+        raise RecipeError(
+            f"recipe.reference: {objective.name!r} compares with a reference policy, but the "
+            "recipe says none. Set `reference: initial`, or take an objective without "
+            "one, such as simpo."
+        )
+
+
+def load_data(
+    recipe: Recipe, objective: CostFunction, renderer: Renderer, vocabulary: int | None
+) -> Data:
+    """Read, render, truncate and split the rows of a recipe.
+
+    Args:
+        vocabulary: rows of the model's embedding; every token id must be below it.
+    """
+    data, seed = recipe.data, recipe.train.seed
+    settings = DataSettings(
+        max_length=data.max_length,
+        truncation=data.truncation,
+        bad_rows=data.bad_rows,
+        format=data.format,
+        columns=data.columns,
+        split=data.split,
+        config=data.config,
+        limit=data.limit,
+    )
+    dataset = load(data.path, renderer, settings, objective.structure, vocabulary)
+    train, held_out, evaluation = list(dataset.groups), [], None
+    if isinstance(data.eval, str):
+        whole = replace(settings, split=None, limit=None)
+        evaluation = load(data.eval, renderer, whole, objective.structure, vocabulary)
+        held_out = list(evaluation.groups)
+    elif data.eval is not None:
+        parts = split_by_prompt(dataset, data.eval, seed)
+        train, held_out = (list(part.groups) for part in parts)
+    if objective.structure == "unpaired":
+        train = list(with_mismatched(train, seed))
+        held_out = list(with_mismatched(held_out, seed)) if held_out else []
+    return Data(train, held_out, dataset, evaluation)
+
+
+def first_batch(groups: Sequence[Group], budget: int, keep_last: bool = False) -> Packed:
+    """The first micro-batch in packed form: what self-checks are run on."""
+    some = list(groups[:8])
+    return pack([some[i] for i in micro_batches(some, budget)[0]], keep_last)
+
+
+def refuse_used_folder(folder: Path, resume: bool) -> None:
+    """Raise where a folder holds a run already and nobody asked to resume it."""
+    if not resume and (folder / "manifest.json").exists():
+        raise RecipeError(
+            f"{folder}: holds a run already. Add --resume to go on with it, or set another "
+            "output_dir."
+        )
+
+
+def describe_resolved(resolved: Resolved) -> str:
+    """One line: what is trained on what by which objective."""
+    recipe = resolved.recipe
+    return (
+        f"{recipe.model.kind} {recipe.model.path} on {recipe.data.path} by {recipe.objective.name}"
+    )

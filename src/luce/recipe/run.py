@@ -1,0 +1,258 @@
+"""The main job: a recipe in, an aligned model and an account of what happened out.
+
+    load the model → read and tokenize the rows → reference log-probabilities → the start, for
+    comparison → train → save and reload the model → evaluate → report
+
+Each stage leaves files, so a run that was killed anywhere goes on with `resume`.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from luce.data.template import Renderer
+from luce.errors import LuceError
+from luce.files import write_atomic, write_json, write_jsonl
+from luce.models.load import embedding_rows
+from luce.models.policy import CausalPolicy, self_check
+from luce.models.reference import ReferenceCache
+from luce.models.reward import RewardModel
+from luce.recipe.finish import evaluate_run, export
+from luce.recipe.initial import check_step_0, initial_state
+from luce.recipe.load import Resolved, load_recipe, written
+from luce.recipe.manifest import build_manifest, identity
+from luce.recipe.prepare import (
+    Data,
+    check_fit,
+    describe_resolved,
+    first_batch,
+    load_data,
+    load_model,
+    refuse_used_folder,
+    train_settings,
+)
+from luce.recipe.provenance import dump_resolved
+from luce.recipe.python import python_recipe
+from luce.recipe.reference import Reference, prepare_reference
+from luce.report import Run, load_run, write_card, write_report
+from luce.train.distributed import World, join_world, leave_world
+from luce.train.fit import RunFolder, fit, locked
+from luce.train.learners import PolicyLearner, RewardLearner
+from luce.train.sinks import ConsoleSink, Sink, tracker
+from luce.train.trainer import Trainer
+
+
+def train_command(
+    recipe: str,
+    overrides: Sequence[str],
+    resume: bool = False,
+    dry_run: bool = False,
+    allow_change: Sequence[str] = (),
+) -> None:
+    """`luce train`: the run of a recipe file, or with `dry_run` its resolved recipe on stdout."""
+    resolved = load_recipe(recipe, overrides)
+    if dry_run:
+        check_fit(resolved.recipe, resolved.objective)
+        sys.stdout.write(dump_resolved(resolved))
+        return
+    train_run(resolved, resume=resume, allow_change=allow_change)
+
+
+def train_python(*, resume: bool = False, **keywords: Any) -> Run:
+    """`luce.train(model=…, data=…, objective=luce.dpo(beta=0.1), learning_rate=…)`.
+
+    Keywords are recipe sections, or keys of a section by their own name. Returns the finished run.
+    """
+    return load_run(train_run(python_recipe(**keywords), resume=resume))
+
+
+def train_run(
+    recipe: Resolved | Mapping[str, Any] | str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    allow_change: Sequence[str] = (),
+    console: Console | None = None,
+) -> Path:
+    """Carry out a recipe; returns the run folder.
+
+    Args:
+        recipe: a resolved recipe, a mapping, or a file.
+        overrides: `key=value`, for a mapping or a file.
+        resume: go on with the run in the recipe's `output_dir`, if there is one.
+        allow_change: recipe keys that may differ from those of the run that is resumed.
+        console: where progress is told.
+
+    Raises:
+        LuceError: whatever the user can mend, with its place and remedy.
+    """
+    resolved = recipe if isinstance(recipe, Resolved) else load_recipe(recipe, overrides)
+    check_fit(resolved.recipe, resolved.objective)
+    folder = Path(resolved.recipe.output_dir)
+    world = join_world()
+    console = console or Console(
+        stderr=True, highlight=False, soft_wrap=True, quiet=not world.first
+    )
+    try:
+        if not world.first:
+            return _carry_out(resolved, folder, world, resume, allow_change, console)
+        refuse_used_folder(folder, resume)
+        with locked(folder):
+            return _carry_out(resolved, folder, world, resume, allow_change, console)
+    finally:
+        leave_world(world)
+
+
+def _carry_out(
+    resolved: Resolved,
+    folder: Path,
+    world: World,
+    resume: bool,
+    allow_change: Sequence[str],
+    console: Console,
+) -> Path:
+    recipe, objective = resolved.recipe, resolved.objective
+    console.print(f"{recipe.name}: {describe_resolved(resolved)}")
+    model = load_model(recipe)
+    renderer = Renderer(
+        model.tokenizer, render=recipe.data.render, score_turns=recipe.data.score_turns
+    )
+    data = load_data(recipe, objective, renderer, embedding_rows(model.inner))
+    _tell_data(console, data)
+    _check_layout(console, model, data, recipe.train.max_tokens_per_batch)
+    reference = prepare_reference(recipe, objective, model, data, folder, world, console)
+    manifest = build_manifest(resolved, model, renderer, data, reference.facts)
+    if world.first:
+        write_atomic(folder / "recipe.yaml", dump_resolved(resolved))
+        write_jsonl(folder / "rows.jsonl", data.ledger)
+        write_json(folder / "manifest.json", manifest | {"status": "running"})
+
+    trainer = _trainer(resolved, model, reference.cache, data, world)
+    initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
+    _fit(trainer, folder, data, resolved, manifest, resume, allow_change, console)
+
+    if world.first:
+        off = export(folder, model, renderer, data, recipe)
+        console.print(f"{folder / 'model'}: saved, reloaded and compared (largest Δ {off:.1e})")
+        evaluation = evaluate_run(folder, model, trainer, renderer, data, recipe, initial)
+        finished = {"status": "finished", "steps": trainer.step, "reload_difference": off}
+        finished["model"] = manifest["model"] | {"hash": model.hash()}
+        write_json(folder / "manifest.json", manifest | finished)
+        write_report(folder)
+        write_card(folder)
+        _tell_result(console, folder, evaluation)
+    world.barrier()
+    return folder
+
+
+def _trainer(
+    resolved: Resolved,
+    model: CausalPolicy | RewardModel,
+    cache: ReferenceCache | None,
+    data: Data,
+    world: World,
+) -> Trainer:
+    learner = (
+        PolicyLearner(model, cache) if isinstance(model, CausalPolicy) else RewardLearner(model)
+    )
+    settings = train_settings(resolved.recipe)
+    return Trainer(learner, resolved.objective, data.train, settings, world)
+
+
+def _start(
+    folder: Path,
+    model: CausalPolicy | RewardModel,
+    trainer: Trainer,
+    renderer: Renderer,
+    data: Data,
+    resolved: Resolved,
+    reference: Reference,
+    world: World,
+) -> dict[str, Any]:
+    """The step-0 check of the reference, and what is compared with at the end."""
+    if reference.is_policy_at_step_0 and isinstance(model, CausalPolicy):
+        check_step_0(trainer, data.train[:16], model.dtype)
+    path = folder / "initial.json"
+    if world.first:
+        return initial_state(
+            path, model, trainer, renderer, data, resolved.recipe, resolved.objective
+        )
+    return {}
+
+
+def _fit(
+    trainer: Trainer,
+    folder: Path,
+    data: Data,
+    resolved: Resolved,
+    manifest: Mapping[str, Any],
+    resume: bool,
+    allow_change: Sequence[str],
+    console: Console,
+) -> None:
+    facts = {
+        "data (content)": manifest["data"]["fingerprint"],
+        "model (weights)": manifest["model"]["initial_hash"],
+        "reference (weights)": manifest["reference"]["hash"],
+        "template": manifest["template_hash"],
+    }
+    recipe = resolved.recipe
+    same = identity(written(recipe), facts)
+    sinks: list[Sink] = []
+    if trainer.world.first:
+        every = recipe.train.logging_steps
+        follow = tracker(recipe.train.report_to, recipe.name, folder, every)
+        sinks = [ConsoleSink(trainer.total_steps, every, console), *([follow] if follow else [])]
+    try:
+        for record in fit(trainer, RunFolder(folder), data.held_out, same, resume, allow_change):
+            for sink in sinks:
+                sink.write(record)
+    finally:
+        for sink in sinks:
+            sink.close()
+
+
+def _check_layout(
+    console: Console, model: CausalPolicy | RewardModel, data: Data, budget: int
+) -> None:
+    if isinstance(model, CausalPolicy) and data.train:
+        self_check(model, first_batch(data.train, budget))
+    for warning in model.warnings:
+        console.print(f"warning: {warning}")
+    console.print(f"layout: {model.layout} ({model.layout_reason})")
+
+
+def _tell_data(console: Console, data: Data) -> None:
+    for dataset in filter(None, (data.dataset, data.evaluation)):
+        counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in dataset.counts.items())
+        console.print(
+            f"{dataset.source}: {dataset.format_name} ({dataset.format_reason}); {counts}"
+        )
+    console.print(f"rows: {len(data.train)} train, {len(data.held_out)} held out")
+
+
+def _tell_result(console: Console, folder: Path, evaluation: Mapping[str, Any]) -> None:
+    held_out = evaluation["held_out"]
+    if held_out:
+        console.print(
+            f"held-out accuracy {held_out['accuracy']:.3f} "
+            f"[{held_out['accuracy_low']:.3f}, {held_out['accuracy_high']:.3f}] "
+            f"(n = {held_out['n']})"
+        )
+    console.print(f"report: {folder / 'report.html'}")
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        LuceError: there is none.
+    """
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise LuceError(f"{folder}: no manifest.json, so this is no run folder.")
+    return json.loads(path.read_text("utf-8", "surrogatepass"))

@@ -1,0 +1,100 @@
+"""What a policy answers: responses as text, and the groups on which policies are compared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from luce.data.pack import micro_batches, pack
+from luce.data.template import Renderer
+from luce.evaluate import Generation
+from luce.models.engine import Sample, SamplingSettings, generate
+from luce.models.policy import CausalPolicy
+from luce.recipe.schema import Evaluate
+from luce.types import Branch, Group, Place
+
+SAMPLING_SEED = 7919
+"""Added to the run's seed, so that evaluation does not draw the numbers that training draws."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One response to each prompt.
+
+    Attributes:
+        prompts: token ids.
+        samples: what was drawn, with its log-probabilities.
+        generations: the same as text.
+    """
+
+    prompts: list[list[int]]
+    samples: list[Sample]
+    generations: list[Generation]
+
+
+def prompts_for_samples(groups: Sequence[Group], count: int) -> list[list[int]]:
+    """The first `count` different prompts of these groups."""
+    different = dict.fromkeys(tuple(int(i) for i in g.prompt) for g in groups)
+    return [list(p) for p in list(different)[:count]]
+
+
+def answer(
+    policy: CausalPolicy,
+    renderer: Renderer,
+    prompts: list[list[int]],
+    settings: Evaluate,
+    seed: int,
+    temperature: float | None = None,
+) -> Answers:
+    """One response of the policy to each prompt, at the recipe's sampling settings."""
+    sampling = SamplingSettings(
+        temperature=settings.temperature if temperature is None else temperature,
+        max_new_tokens=settings.max_new_tokens,
+    )
+    stop = (renderer.terminator,)
+    drawn = generate(policy, prompts, 1, sampling, seed=seed + SAMPLING_SEED, stop_ids=stop)
+    samples = [responses[0] for responses in drawn]
+    generations = [
+        Generation(
+            text=renderer.response_text(s.ids),
+            tokens=len(s.ids),
+            ended=s.ended,
+        )
+        for s in samples
+    ]
+    return Answers(prompts, samples, generations)
+
+
+def sampled_groups(answers: Answers) -> list[Group]:
+    """The sampled responses as groups, every token scored; empty responses are left out."""
+    groups = []
+    for number, (prompt, sample) in enumerate(zip(answers.prompts, answers.samples, strict=True)):
+        ids = np.asarray(sample.ids, dtype=np.int32)
+        if len(ids):
+            branch = Branch(ids, np.ones(len(ids), dtype=bool))
+            place = Place("samples.jsonl", number + 1)
+            groups.append(Group(np.asarray(prompt, np.int32), (branch,), f"sample-{number}", place))
+    return groups
+
+
+@torch.no_grad()
+def token_log_probs(
+    policy: CausalPolicy, groups: Sequence[Group], budget: int
+) -> list[list[float]]:
+    """log π of each scored token of each group's responses, nats."""
+    found: dict[int, list[float]] = {}
+    for part in micro_batches(list(groups), budget):
+        packed = pack([groups[i] for i in part]).to(policy.device)
+        values = policy.log_probs(packed).cpu().tolist()
+        at = 0
+        for i in part:
+            length = sum(int(b.scored.sum()) for b in groups[i].branches)
+            found[i] = values[at : at + length]
+            at += length
+    return [found[i] for i in range(len(groups))]
+
+
+def prompt_text(policy: CausalPolicy, ids: list[int]) -> str:
+    """A prompt for people to read: its tokens as text, control tokens left out."""
+    return policy.tokenizer.decode(ids, skip_special_tokens=True).strip()
