@@ -229,6 +229,24 @@ def run_folder(write_run) -> Path:
 
 
 @pytest.fixture
+def evaluation() -> dict[str, Any]:
+    """A finished run's evaluation, to be changed."""
+    return json.loads(json.dumps(EVALUATION))
+
+
+@pytest.fixture
+def make_samples() -> Callable[[int], list[dict[str, Any]]]:
+    """n lines of samples.jsonl."""
+    return samples
+
+
+@pytest.fixture
+def make_metrics() -> Callable[..., list[dict[str, Any]]]:
+    """metrics.jsonl of a DPO run: (steps, every) -> lines."""
+    return pair_metrics
+
+
+@pytest.fixture
 def with_manifest() -> Callable[..., dict[str, Any]]:
     """The manifest with dotted keys replaced: `with_manifest({"objective.name": "sft"})`."""
 

@@ -61,7 +61,7 @@ def front_matter(run: Run) -> str:
     tags = ["luce", "preference-learning", run.get("objective.name")]
     tags += ["reward-model"] if reward else []
     tags += ["lora"] if lora else []
-    matter["tags"] = [str(tag) for tag in tags if tag]
+    matter["tags"] = [" ".join(str(tag).split()) for tag in tags if tag]
     source = run.get("data.train.source")
     if _is_hub_name(source):
         matter["datasets"] = [source]
@@ -105,11 +105,11 @@ def _opening(run: Run) -> str:
     base = run.get("model.path")
     start = f" It started from {code(base)}." if base else ""
     how = " as a LoRA adapter" if run.get("model.lora") else ""
-    name = run.get("objective.name") or "an unrecorded objective"
-    return (
-        f"A {kind} trained{how} with {code(name)} by luce {plain(run.get('luce'))}.{start}\n\n"
-        + " ".join(_sentence(sentence) for sentence in words.verdict(run))
-    )
+    name, version = run.get("objective.name"), run.get("luce")
+    objective = f"with {code(name)}" if name else "with an unrecorded objective"
+    maker = f"luce {plain(version)}" if version else "luce"
+    verdict = " ".join(_sentence(sentence) for sentence in words.verdict(run))
+    return f"A {kind} trained{how} {objective} by {maker}.{start}\n\n{verdict}"
 
 
 def _sentence(text: str) -> str:
@@ -220,8 +220,10 @@ def _data(run: Run) -> str:
 def _reproduce(run: Run) -> str:
     parts = [block(command(run), "console")] if command(run) else []
     versions = run.get("versions") or {}
-    known = [f"luce {run.get('luce')}", *(f"{name} {v}" for name, v in versions.items())]
-    parts.append(f"Seed {plain(run.get('seed'))}; {plain(', '.join(known))}.")
+    known = [("luce", run.get("luce")), *versions.items(), ("seed", run.get("seed"))]
+    listed = ", ".join(f"{name} {value}" for name, value in known if value is not None)
+    if listed:
+        parts.append(f"Made with {plain(listed)}.")
     parts.append(
         "`recipe.yaml` holds every setting with where it came from, `manifest.json` hashes and "
         "versions, `report.html` the curves and samples."

@@ -1,7 +1,6 @@
 """Which curves a report shows: a table, one entry each; and the points they are drawn through."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -122,17 +121,22 @@ CURVES = (
 )
 
 
-def running_mean(values: Sequence[float], window: int) -> list[float]:
-    """Mean of the last `window` finite values at each point; nan where there is none.
+def smooth(series: Series, window: int, points: int = POINTS // 4) -> Series:
+    """The mean of the last `window` finite values, at no more than `points` evenly spaced steps,
+    first and last among them; nan where a window has no finite value.
 
-    >>> running_mean([1.0, 3.0, 5.0], 2)
-    [1.0, 2.0, 4.0]
+    >>> smooth(Series((1, 2, 3), (1.0, 3.0, 5.0)), 2).values
+    (1.0, 2.0, 4.0)
     """
+    last = len(series) - 1
+    count = min(points, len(series))
+    chosen = sorted({round(i * last / max(1, count - 1)) for i in range(count)})
     means = []
-    for end in range(1, len(values) + 1):
-        recent = [v for v in values[max(0, end - window) : end] if math.isfinite(v)]
-        means.append(math.fsum(recent) / len(recent) if recent else math.nan)
-    return means
+    for end in chosen:
+        recent = series.values[max(0, end + 1 - window) : end + 1]
+        finite = [v for v in recent if math.isfinite(v)]
+        means.append(math.fsum(finite) / len(finite) if finite else math.nan)
+    return Series(tuple(series.steps[i] for i in chosen), tuple(means))
 
 
 def downsample(series: Series, limit: int = POINTS) -> Series:

@@ -4,6 +4,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from markupsafe import escape
+
 from luce.files import write_atomic
 from luce.report import summary, words
 from luce.report.curves import describe
@@ -15,7 +17,7 @@ from luce.report.svg import inline_svg
 LEDGER_ROWS = 50
 SAMPLES = 200
 SAMPLE_CHARACTERS = 4_000
-ALL_SAMPLES_CHARACTERS = 400_000
+ALL_SAMPLES_BYTES = 600_000
 SOURCE_CHARACTERS = 60_000
 
 
@@ -246,23 +248,22 @@ def _values(run: Run) -> list[dict[str, Any]]:
 def _samples(run: Run) -> dict[str, Any]:
     """The samples shown, each text cut at a limit, and how many are not shown."""
     shown: list[dict[str, Any]] = []
-    characters = 0
+    size = 0
     for row in run.samples[:SAMPLES]:
         sample: dict[str, Any] = {"prompt": clip(str(row.get("prompt", "")), SAMPLE_CHARACTERS)}
         for side, other in (("before", "after"), ("after", "before")):
             reward, rival = row.get(f"{side}_reward"), row.get(f"{other}_reward")
-            graded = reward is not None and rival is not None
             sample[side] = {
                 "title": side.capitalize(),
                 "text": clip(str(row.get(side, "")), SAMPLE_CHARACTERS),
                 "tokens": row.get(f"{side}_tokens"),
                 "ended": row.get(f"{side}_ended"),
                 "reward": reward,
-                "better": graded and reward > rival,
+                "better": reward is not None and rival is not None and reward > rival,
             }
         texts = (sample["prompt"], sample["before"]["text"], sample["after"]["text"])
-        characters += sum(len(text) for text, _ in texts)
-        if shown and characters > ALL_SAMPLES_CHARACTERS:
+        size += sum(len(escape(text).encode("utf-8", "replace")) for text, _ in texts)
+        if shown and size > ALL_SAMPLES_BYTES:
             break
         shown.append(sample)
     return {"shown": shown, "left_out": len(run.samples) - len(shown)}

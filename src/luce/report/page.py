@@ -81,13 +81,14 @@ def pretty_json(value: Any) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with what HTML cannot carry made visible: control characters as their pictures,
-    lone surrogates as U+FFFD.
+    """The text with what would not show made visible: control characters as their pictures, marks
+    that reorder the text around them by their code, lone surrogates as U+FFFD.
 
-    >>> visible("a\\x00b")
-    'a␀b'
+    >>> visible("a" + chr(0) + "b" + chr(0x202E) + "c")
+    'a␀b[U+202E]c'
     """
     text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", lambda m: chr(0x2400 + ord(m[0])), text)
+    text = re.sub(r"[\u202a-\u202e\u2066-\u2069]", lambda m: f"[U+{ord(m[0]):04X}]", text)
     return re.sub(r"[\ud800-\udfff\x7f-\x9f]", "\ufffd", text)
 
 

@@ -7,15 +7,16 @@ the colors below by the page's own.
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from luce.report.curves import CURVES, Curve, Line, downsample, running_mean
+from luce.report.curves import CURVES, Curve, Line, downsample, smooth
 from luce.report.numbers import number
-from luce.report.run import Run, Series
+from luce.report.run import Run
 
 INK = "#7a8591"
 FAINT = "#8f99a3"
@@ -32,8 +33,10 @@ RUN_COLORS = (
     "#84786c",
 )
 RUN_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MOST_MARKERS = 60
+"""A line through more points than this goes without a marker on each."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -66,7 +69,7 @@ def library_style() -> Iterator[None]:
     """The library's own style, whatever matplotlibrc the user keeps; restored on leaving."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(**STYLE)
+        matplotlib.rcParams.update(STYLE)
         yield
 
 
@@ -102,7 +105,7 @@ def draw_overlaid(runs: Sequence[Run], labels: Sequence[str], curve: Curve) -> F
                 series.steps,
                 series.values,
                 color=RUN_COLORS[index % len(RUN_COLORS)],
-                marker=RUN_MARKS[index % len(RUN_MARKS)],
+                marker=RUN_MARKS[index % len(RUN_MARKS)] if len(series) <= MOST_MARKERS else "",
                 markersize=4,
                 linewidth=1.4,
                 label=label,
@@ -142,8 +145,8 @@ def _draw_training(axes: Axes, run: Run, curve: Curve, line: Line) -> int:
         )
         return 1
     axes.plot(thin.steps, thin.values, color=color, linewidth=0.7, alpha=0.3)
-    smooth = downsample(Series(series.steps, tuple(running_mean(series.values, window))))
-    axes.plot(smooth.steps, smooth.values, color=color, linewidth=1.5, label=label)
+    mean = smooth(series, window)
+    axes.plot(mean.steps, mean.values, color=color, linewidth=1.5, label=label)
     return 1
 
 
@@ -166,8 +169,8 @@ def _draw_held_out(axes: Axes, run: Run, line: Line) -> int:
         color=color,
         linewidth=1.2,
         linestyle=(0, (4, 2)),
-        marker="o",
-        markersize=4.5 if len(thin) < 60 else 2,
+        marker="o" if len(thin) <= MOST_MARKERS else "",
+        markersize=4.5,
         label=_label(line, "held out"),
     )
     return 1

@@ -76,8 +76,12 @@ class Run:
     def series(self, metric: str, split: Split = "train") -> Series:
         """A metric by its bare name (`rewards/margins`), over the steps that report it."""
         rows, key = (self.train, metric) if split == "train" else (self.held_out, f"eval_{metric}")
-        points = [(row["step"], _as_float(row[key])) for row in rows if key in row]
-        return Series(tuple(step for step, _ in points), tuple(value for _, value in points))
+        kept = [row for row in rows if key in row]
+        values = (row[key] for row in kept)
+        return Series(
+            tuple(row["step"] for row in kept),
+            tuple(float(v) if type(v) in (float, int) else math.nan for v in values),
+        )
 
 
 def dig(mapping: Mapping[str, Any], path: str) -> Any:
@@ -169,8 +173,3 @@ def _read_lines(path: Path, damage: list[str]) -> tuple[Mapping[str, Any], ...]:
             raise LuceError(f"{path}:{number}: a JSON {type(row).__name__}, not an object.")
         rows.append(row)
     return tuple(rows)
-
-
-def _as_float(value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if number else math.nan

@@ -45,6 +45,13 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> Marku
     drawing = re.sub(r'\bid="', f'id="{name}-', drawing)
     drawing = drawing.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     drawing = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", drawing)
+    drawing = re.sub(r"font-family: [^;\"]*;? ?", "", drawing)
+    # a hundredth of a pixel is enough, and half the size
+    drawing = re.sub(
+        r'\b(?:d|x|y|x1|x2|y1|y2|transform)="[^"]*"',
+        lambda attribute: re.sub(r"(\.\d\d)\d+", r"\1", attribute[0]),
+        drawing,
+    )
     for color, variable in _VARIABLES.items():
         drawing = drawing.replace(color, f"var({variable}, {color})")
     drawing = re.sub(r"\n\s*", "\n", drawing).strip()

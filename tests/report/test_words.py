@@ -1,0 +1,155 @@
+import math
+
+import pytest
+
+from luce.report import load_run
+from luce.report.summary import Likelihood, likelihood_of
+from luce.report.words import cautions, likelihood_clause, verdict
+
+
+def moved(chosen, rejected):
+    return Likelihood(chosen, rejected, math.nan, 0, 100, True, 200)
+
+
+def eval_rows(chosen, rejected):
+    return [
+        {
+            "split": "eval",
+            "step": 100 * i,
+            "n": 50,
+            "eval_logps/chosen": c,
+            "eval_logps/rejected": r,
+        }
+        for i, (c, r) in enumerate(zip(chosen, rejected, strict=True))
+    ]
+
+
+def said(run):
+    return " ".join(caution.what for caution in cautions(run)).replace("\xa0", " ")
+
+
+def test_the_margin_is_taken_apart_into_chosen_and_rejected():
+    clause = likelihood_clause(moved(0.4, -1.6)).replace("\xa0", " ")
+    assert "grew by 2.00 nats: 20 % from raising chosen" in clause
+    assert "80 % from lowering rejected" in clause
+
+
+def test_a_chosen_response_that_fell_is_never_credited():
+    clause = likelihood_clause(moved(-1.0, -3.0))
+    assert "all of it from lowering rejected" in clause
+    assert "lost 1.00 nats and the rejected one 3.00 nats" in clause
+    assert moved(-1.0, -3.0).share_from_chosen == 0.0
+
+
+def test_a_rejected_response_that_rose_is_never_credited():
+    assert "all of it from raising chosen" in likelihood_clause(moved(3.0, 1.0))
+    assert moved(3.0, 1.0).share_from_chosen == 1.0
+
+
+def test_a_margin_that_shrank_has_no_shares():
+    assert "did not grow (change −1.00 nats" in likelihood_clause(moved(-2.0, -1.0))
+    assert math.isnan(moved(-2.0, -1.0).share_from_chosen)
+
+
+def test_first_and_last_held_out_evaluations_are_compared(write_run):
+    run = load_run(write_run(metrics=eval_rows([-50, -70, -49], [-50, -80, -53])))
+    change = likelihood_of(run)
+    assert change is not None
+    assert (change.chosen, change.rejected, change.growth) == (1.0, -3.0, 4.0)
+    assert (change.first, change.last, change.n, change.held_out) == (0, 200, 50, True)
+
+
+def test_training_batches_serve_where_nothing_was_held_out(write_run):
+    rows = [
+        {"split": "train", "step": i + 1, "logps/chosen": -50.0 + i, "logps/rejected": -50.0}
+        for i in range(20)
+    ]
+    change = likelihood_of(load_run(write_run(metrics=rows)))
+    assert change is not None and not change.held_out
+    assert change.chosen == pytest.approx(18.0)  # mean of the last two minus mean of the first two
+
+
+def test_unpaired_feedback_has_no_margin_of_likelihoods(write_run, with_manifest):
+    manifest = with_manifest({"objective.structure": "unpaired"})
+    assert likelihood_of(load_run(write_run(manifest=manifest))) is None
+
+
+def test_the_headline_carries_rate_interval_and_n(run_folder):
+    headline = verdict(load_run(run_folder))[0].replace("\xa0", " ")
+    assert headline == (
+        "The trained policy beats the initial policy: it wins 71.5 % of 256 prompts "
+        "(95 % interval 66.0–76.8 %), judged by gold reward."
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "claim"),
+    [(0.51, 0.6, "beats"), (0.4, 0.49, "loses to"), (0.45, 0.56, "cannot be told apart from")],
+)
+def test_the_claim_is_no_stronger_than_the_interval(write_run, evaluation, low, high, claim):
+    evaluation["win_rate"] |= {"value": (low + high) / 2, "low": low, "high": high}
+    run = load_run(write_run(evaluation=evaluation))
+    assert claim in verdict(run)[0]
+    assert ("may be no better than a coin" in said(run)) == (claim == "cannot be told apart from")
+
+
+def test_accuracy_falls_back_on_the_last_evaluation_in_training(write_run):
+    run = load_run(write_run(evaluation=None))
+    assert "of 200 held-out pairs (95\xa0% interval" in verdict(run)[0]
+
+
+def test_a_good_run_has_no_cautions_but_its_dropped_rows(run_folder):
+    assert said(load_run(run_folder)) == "210 of 4,000 training rows (5.2 %) were dropped."
+
+
+def test_a_chosen_response_that_falls_on_held_out_rows_is_told(write_run):
+    run = load_run(write_run(metrics=eval_rows([-50, -52], [-50, -60])))
+    assert "chosen responses fell on held-out pairs, by 2.00 nats" in said(run)
+
+
+def test_growing_by_a_fifth_is_told_and_by_less_is_not(write_run, evaluation):
+    evaluation["length"]["after"]["mean"] = 43.0 * 1.19
+    assert "longer" not in said(load_run(write_run("less", evaluation=evaluation)))
+    evaluation["length"]["after"]["mean"] = 43.0 * 1.25
+    assert "became 25 % longer" in said(load_run(write_run("more", evaluation=evaluation)))
+
+
+def test_responses_that_do_not_end_are_counted_with_an_interval(write_run):
+    rows = [{"before_ended": True, "after_ended": i >= 3} for i in range(12)]
+    text = said(load_run(write_run(sampled=rows)))
+    assert "25.0 % of the sampled responses do not end by themselves" in text
+    assert "(95 % interval 8.9–53.2 %, n = 12); before training it was 0.0 %" in text
+
+
+def test_a_loss_that_is_not_a_number_is_told_with_its_step(write_run):
+    rows = [{"split": "train", "step": s, "loss": math.nan if s > 3 else 0.5} for s in range(1, 6)]
+    assert "`loss` is not a finite number at 2 steps, first at step 4" in said(
+        load_run(write_run(metrics=rows))
+    )
+
+
+def test_an_unfinished_run_says_so_first(write_run, with_manifest):
+    run = load_run(write_run(manifest=with_manifest({"status": "running"})))
+    assert cautions(run)[0].what.startswith("The run is not finished (status: running)")
+
+
+def test_demonstrations_are_judged_by_likelihood(write_run, with_manifest):
+    manifest = with_manifest({"objective.structure": "demonstration", "objective.name": "sft"})
+    rows = [{"split": "eval", "step": s, "n": 10, "eval_nll": v} for s, v in [(0, 2.0), (9, 1.5)]]
+    run = load_run(write_run(manifest=manifest, metrics=rows, evaluation=None))
+    assert verdict(run) == [
+        "The negative log-likelihood of held-out responses fell from 2.00 to 1.50 nats per token "
+        "between steps 0 and 9 (perplexity 7.39 to 4.48)."
+    ]
+
+
+def test_a_reward_model_is_called_one(write_run, with_manifest, evaluation):
+    evaluation["win_rate"] = evaluation["kl"] = evaluation["length"] = None
+    manifest = with_manifest({"model.kind": "reward", "objective.name": "bradley_terry"})
+    run = load_run(write_run(manifest=manifest, evaluation=evaluation))
+    assert verdict(run)[0].startswith("The reward model scores the chosen response above")
+
+
+def test_a_run_without_results_claims_none(write_run):
+    run = load_run(write_run(metrics=[], evaluation=None, sampled=[]))
+    assert "whether the model improved cannot be told" in verdict(run)[0]
