@@ -15,8 +15,8 @@ def make_objective(name: str, parameters: Mapping[str, Any]) -> CostFunction:
 
     A whole number is taken where a real one is wanted; nothing else is converted.
 
-    >>> make_objective("dpo", {"beta": 1}).formula
-    '−log σ(log π/π_ref(chosen) − log π/π_ref(rejected))'
+    >>> make_objective("dpo", {"beta": 2}).formula
+    '−log σ(2·[log π/π_ref(chosen) − log π/π_ref(rejected)])'
     """
     if name not in OBJECTIVES:
         raise RecipeError(f"objective: no {name!r}. {did_you_mean(name, OBJECTIVES)}")

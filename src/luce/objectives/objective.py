@@ -16,7 +16,7 @@ import torch
 
 from luce.objectives.check import check_lengths, number
 from luce.objectives.labels import LabelModel, soft
-from luce.objectives.losses import MarginLoss
+from luce.objectives.losses import MarginLoss, bracket
 from luce.objectives.regularizers import Regularizer
 from luce.objectives.scores import Score
 from luce.types import Pairs, PerGroup, Responses, Structure
@@ -99,8 +99,8 @@ class Objective:
         cost = self.labels.formula(
             self.loss.formula(f"{z}{target}"), self.loss.formula(f"−{z}{target}")
         )
-        scale = "" if self.scale == 1 else f"{number(self.scale)}·"
-        return " + ".join([scale + cost, *(r.formula for r in self.regularizers)])
+        scaled = cost if self.scale == 1 else f"{number(self.scale)}·{bracket(cost)}"
+        return " + ".join([scaled, *(r.formula for r in self.regularizers)])
 
     def margin(self, batch: Pairs) -> PerGroup:
         """z = Ω(chosen) − Ω(rejected), before the target margin."""

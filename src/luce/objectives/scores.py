@@ -96,7 +96,7 @@ def log_ratio(beta: float = 0.1) -> Score:
 def mean_log_ratio(beta: float = 5.0) -> Score:
     """Length-normalized implicit reward: Ω = (β / |y|) log π(y|x) / π_ref(y|x)  (LN-DPO)."""
     value = Affine(lambda y: 1 / y.length, lambda y: -y.reference_log_prob / y.length)
-    return Score("(log π/π_ref)/|y|", value, beta, needs_reference=True)
+    return Score("((log π/π_ref)/|y|)", value, beta, needs_reference=True)
 
 
 def length_regularized(beta: float = 0.1, alpha: float = 0.01) -> Score:
