@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     PreTrainedModel,
 )
 
@@ -77,6 +78,7 @@ def save_model(
                 f"{folder}: not saved. Loaded again by transformers, the files differ from the "
                 f"trained model by {difference:.3g} (at most {limit:g} is let through)."
             )
+        _same_tokenizer(model, aside, folder)
         _sync(aside)
         _rename(aside, folder)
     finally:
@@ -137,19 +139,35 @@ def _reload(model: CausalPolicy | RewardModel, folder: Path) -> nn.Module:
         else AutoModelForSequenceClassification
     )
     adapter = (folder / "adapter_config.json").exists()
-    # code that came with the weights has run already, and was allowed to
-    remote = "auto_map" in model.inner.config.to_dict()
     plain = auto.from_pretrained(
         model.base if adapter else folder,
         dtype=model.inner.dtype,
         use_safetensors=True,
-        trust_remote_code=remote,
+        trust_remote_code=_has_own_code(model),
     )
     if adapter:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
             plain = PeftModel.from_pretrained(plain, str(folder))
     return plain.to(model.device).eval()
+
+
+def _same_tokenizer(model: CausalPolicy | RewardModel, aside: Path, folder: Path) -> None:
+    """ModelError unless the tokenizer comes back with the same tokens and chat template."""
+    mine = model.tokenizer
+    again = AutoTokenizer.from_pretrained(aside, trust_remote_code=_has_own_code(model))
+    if again.get_vocab() != mine.get_vocab() or again.eos_token_id != mine.eos_token_id:
+        raise ModelError(
+            f"{folder}: not saved. Its tokenizer, a {type(mine).__name__}, comes back with other "
+            f"tokens as a {type(again).__name__}. Use the tokenizer that belongs to the model."
+        )
+    if again.chat_template != mine.chat_template:
+        raise ModelError(f"{folder}: not saved. The chat template comes back different.")
+
+
+def _has_own_code(model: CausalPolicy | RewardModel) -> bool:
+    """True where the model came with code; it has run already, and was allowed to."""
+    return "auto_map" in model.inner.config.to_dict()
 
 
 def _difference(model: CausalPolicy | RewardModel, again: nn.Module, row: Packed) -> float:

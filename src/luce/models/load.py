@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -39,7 +40,7 @@ class LoraSettings:
     """
 
     r: int = 16
-    alpha: float = 32
+    alpha: float = 32.0
     dropout: float = 0.0
     target_modules: str | tuple[str, ...] = "all-linear"
 
@@ -210,7 +211,7 @@ def _from_pretrained(auto: Any, base: str, may_be_missing: tuple[str, ...], **se
         if Path(base).is_dir():
             raise ModelError(f"{base}: {_first_line(error)}") from error
         raise _not_fetched(base, error) from error
-    except (ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(f"{base}: {_first_line(error)}") from error
     missing = sorted(k for k in info["missing_keys"] if not k.startswith(may_be_missing or ("\0",)))
     if missing or info["mismatched_keys"]:

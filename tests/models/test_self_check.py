@@ -1,0 +1,130 @@
+"""Planted faults: what computes something else is found and not used."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AttentionInterface,
+    AutoModelForCausalLM,
+    CohereConfig,
+    GraniteConfig,
+    NemotronConfig,
+    PreTrainedModel,
+)
+
+from luce.data.pack import pack
+from luce.models import attention
+from luce.models.policy import CausalPolicy, self_check
+from luce.models.self_check import probe
+from luce.types import Group
+
+SMALL = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "pad_token_id": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+}
+
+
+@pytest.fixture
+def wrong_attention() -> Iterator[None]:
+    """The registered attention without its mask: responses see each other."""
+
+    def causal(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, *rest: Any, **kw: Any) -> Any:
+        row = kw["luce"]
+        row.calls += 1
+        out = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return out.transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register("luce", causal)
+    yield
+    AttentionInterface.register("luce", attention.shared_prompt_attention)
+
+
+@pytest.mark.usefixtures("wrong_attention")
+def test_responses_that_see_each_other_are_noticed(
+    policy: Callable[..., CausalPolicy], groups: list[Group]
+) -> None:
+    model = policy("llama")
+    assert model.layout == "packed"
+    assert "layout shared failed its check (off by" in model.layout_reason
+    assert len(model.warnings) == 1
+    torch.testing.assert_close(
+        model.log_probs(pack(groups)).detach(), model.plain_log_probs(pack(groups))
+    )
+
+
+def test_a_fault_that_comes_later_is_found_on_the_rows_given(
+    policy: Callable[..., CausalPolicy], groups: list[Group], request: pytest.FixtureRequest
+) -> None:
+    model = policy("llama")
+    assert model.layout == "shared" and self_check(model, pack(groups)) == ()
+    request.getfixturevalue("wrong_attention")
+    assert "off by" in self_check(model, pack(groups))[0]
+    assert model.layout == "packed" and model.module.training
+
+
+def tiny(config: Any) -> PreTrainedModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.data.normal_(0, 0.25)
+    return model
+
+
+def test_an_architecture_that_drops_the_layout_is_found(tiny_tokenizer: Any) -> None:
+    model = CausalPolicy(
+        tiny(NemotronConfig(**SMALL, num_key_value_heads=4)), tiny_tokenizer, "nemotron"
+    )
+    assert model.layout == "packed" and "does not hand the layout" in model.layout_reason
+
+
+@pytest.mark.parametrize(
+    "config",
+    [CohereConfig(**SMALL, logit_scale=0.3), GraniteConfig(**SMALL, logits_scaling=3.0)],
+    ids=["cohere", "granite"],
+)
+def test_scaled_logits_go_through_the_kernel(config: Any, tiny_tokenizer: Any) -> None:
+    model = CausalPolicy(tiny(config), tiny_tokenizer, "scaled")
+    assert model.head == "kernel"
+    row = probe(300)
+    torch.testing.assert_close(model.log_probs(row).detach(), model.plain_log_probs(row))
+
+
+def test_an_unknown_treatment_of_logits_is_found_and_the_forward_used(
+    network: Callable[..., PreTrainedModel], tiny_tokenizer: Any
+) -> None:
+    odd = network("llama")
+    plain_forward = type(odd).forward
+
+    class Odd(type(odd)):  # type: ignore[misc]
+        def forward(self, *args: Any, logits_to_keep: Any = 0, **kwargs: Any) -> Any:
+            out = plain_forward(self, *args, logits_to_keep=logits_to_keep, **kwargs)
+            out.logits = out.logits * 1.7
+            return out
+
+        def get_decoder(self) -> Any:
+            return self.model
+
+    odd.__class__ = Odd
+    model = CausalPolicy(odd, tiny_tokenizer, "odd", layout="padded")
+    assert model.head == "forward" and "kernel is off" in model.head_reason
+    row = probe(300)
+    torch.testing.assert_close(model.log_probs(row).detach(), model.plain_log_probs(row))
+
+
+def test_the_probe_is_three_groups_and_always_the_same() -> None:
+    a, b = probe(300), probe(300)
+    assert torch.equal(a.input_ids, b.input_ids) and a.sizes == (2, 3, 1)
+    assert int(a.lengths.sum()) == len(a.targets) == len(a.predict) == 24
+    assert probe(300, keep_last=True).spans[-1].end == len(probe(300, keep_last=True).input_ids)
+    assert 7 not in probe(9, avoid=(7,)).input_ids
