@@ -1,146 +1,90 @@
-"""How often one policy's responses beat another's on the same prompts."""
+"""Label models: what a label p = P(chosen is preferred) makes of a margin loss.
 
-import math
-from collections.abc import Sequence
+soft        p φ(z − γ) + (1 − p) φ(−z − γ)
+flipped     the same with p ← (1 − ε) p + ε (1 − p): labels are wrong at rate ε      (cDPO)
+unbiased    the same with p ← (p − ε) / (1 − 2ε): its mean over flips is `soft`      (robust DPO)
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
-import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from luce.errors import LuceError
-from luce.evaluate.estimate import (
-    Number,
-    require_finite,
-    require_finite_value,
-    require_same_length,
-)
-from luce.numerics import wilson_interval
+from luce.objectives.check import number
+from luce.types import PerGroup
+
+Phi: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class WinRate:
-    """Mean over prompts of P(a's response beats b's), ties counted half.
-
-    Attributes:
-        value: in [0, 1].
-        low, high: 95 % interval by resampling prompts. Where every prompt is a clean sweep (all 1
-            or all 0) resampling sees no spread, and it is Wilson's interval over prompts.
-        n: prompts.
-        wins, ties, losses: comparisons; one per prompt, or one per pair of samples where a
-            prompt has several from each side.
-        standard_error: of the mean over prompts, sd / √n (ddof = 1); nan where n = 1.
+class LabelModel:
+    """Attributes:
+    cost: (φ, margin z, target margin γ, label p or None for 1) -> cost of each pair.
+    formula: (φ(z − γ), φ(−z − γ)) written out -> the cost of a pair with a hard label.
     """
 
-    value: float
-    low: float
-    high: float
-    n: int
-    wins: int
-    ties: int
-    losses: int
-    standard_error: float
-
-    def record(self, *, against: str, annotator: str) -> dict[str, Any]:
-        """The `win_rate` entry of evaluation.json."""
-        return {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "n": self.n,
-            "ties": self.ties,
-            "comparisons": self.wins + self.ties + self.losses,
-            "against": against,
-            "annotator": annotator,
-        }
+    cost: Callable[[Phi, PerGroup, float | PerGroup, PerGroup | None], PerGroup]
+    formula: Callable[[str, str], str]
 
 
-def win_rate(
-    scores_a: Sequence[Number] | Sequence[Sequence[Number]],
-    scores_b: Sequence[Number] | Sequence[Sequence[Number]],
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-) -> WinRate:
-    """The win rate of a over b: (1/P) Σ_p mean over i, j of 1[a_pi > b_pj] + ½·1[a_pi = b_pj].
-
-    The scores of both sides go prompt by prompt: one number per prompt, or a list of them where
-    each side was sampled several times (then every sample of a meets every sample of b).
-    The same seed gives the same interval. `win_rate(a, a)` is ½ exactly.
-
-    Raises:
-        LuceError: no prompts, unequal numbers of prompts, a prompt without samples, or a score
-            that is not finite.
-
-    >>> result = win_rate([3.0, 1.0, 2.0, 5.0], [1.0, 1.0, 4.0, 0.0])
-    >>> result.value, result.n, (result.wins, result.ties, result.losses)
-    (0.625, 4, (2, 1, 1))
-    """
-    require_same_length(scores_a=scores_a, scores_b=scores_b)
-    values: list[float] = []
-    wins = ties = losses = 0
-    for index, (a, b) in enumerate(zip(scores_a, scores_b, strict=True)):
-        ours, theirs = _samples(a, "scores_a", index), _samples(b, "scores_b", index)
-        won = sum(x > y for x in ours for y in theirs)
-        tied = sum(x == y for x in ours for y in theirs)
-        total = len(ours) * len(theirs)
-        # whole numbers until the one division: a policy against itself gives 0.5 exactly
-        values.append((2 * won + tied) / (2 * total))
-        wins, ties, losses = wins + won, ties + tied, losses + total - won - tied
-    return _over_prompts(values, (wins, ties, losses), seed, resamples)
+def check_label(label: Float[Tensor, " groups"]) -> None:
+    """An error unless every label is a probability."""
+    bad = (~((label >= 0) & (label <= 1))).nonzero().flatten().tolist()
+    if bad:
+        raise LuceError(
+            f"label: {label[bad[0]].item():g} in pair {bad[0]} of the batch is no probability. "
+            "A label is P(chosen is preferred), from 0 to 1."
+        )
 
 
-def win_rate_of_preferences(
-    preferences: Sequence[Number], *, seed: int = 0, resamples: int = 2000
-) -> WinRate:
-    """The win rate from an annotator's P(a ≻ b), one per prompt, in [0, 1].
-
-    A preference above ½ counts as a win, below as a loss; the value is their mean.
-
-    >>> win_rate_of_preferences([0.9, 0.5, 0.1, 0.9]).value
-    0.6
-    """
-    require_finite(preferences, "preferences")
-    for index, p in enumerate(preferences):
-        if not 0 <= p <= 1:
-            raise LuceError(f"preferences[{index}] is {p}; a probability lies in [0, 1].")
-    wins, losses = sum(p > 0.5 for p in preferences), sum(p < 0.5 for p in preferences)
-    counts = (wins, len(preferences) - wins - losses, losses)
-    return _over_prompts([float(p) for p in preferences], counts, seed, resamples)
+def _term(weight: PerGroup, phi: Phi, z: PerGroup) -> PerGroup:
+    # where the weight is 0 the term is not taken: 0 · φ is nan where φ overflows
+    taken = weight != 0
+    zero = torch.zeros_like(z)
+    return torch.where(taken, weight * phi(torch.where(taken, z, zero)), zero)
 
 
-def _samples(scores: Number | Sequence[Number], name: str, index: int) -> Sequence[Number]:
-    place = f"{name}[{index}]"
-    if not isinstance(scores, Sequence):
-        require_finite_value(scores, place)
-        return [scores]
-    if not scores:
-        raise LuceError(f"{place} has no samples. Every prompt needs at least one.")
-    require_finite(scores, place)
-    return scores
+def _mixture(believed: Callable[[PerGroup], PerGroup]) -> Callable:
+    def cost(
+        phi: Phi, z: PerGroup, target_margin: float | PerGroup, label: PerGroup | None
+    ) -> PerGroup:
+        if label is not None:
+            check_label(label)
+        p = believed(torch.ones_like(z) if label is None else label)
+        return _term(p, phi, z - target_margin) + _term(1 - p, phi, -z - target_margin)
+
+    return cost
 
 
-def _over_prompts(
-    values: list[float], counts: tuple[int, int, int], seed: int, resamples: int
-) -> WinRate:
-    n = len(values)
-    if n == 0:
-        raise LuceError("A win rate needs at least one prompt; none was given.")
-    value = math.fsum(values) / n
-    if value in (0.0, 1.0):
-        low, high = wilson_interval(value * n, n)
-    else:
-        low, high = _bootstrap(np.asarray(values), seed, resamples)
-    error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return WinRate(value, low, high, n, *counts, standard_error=error)
+def soft() -> LabelModel:
+    """p φ(z − γ) + (1 − p) φ(−z − γ): the label is what it says."""
+    return LabelModel(_mixture(lambda p: p), lambda agrees, contradicts: agrees)
 
 
-def _bootstrap(
-    values: np.ndarray, seed: int, resamples: int, level: float = 0.95
-) -> tuple[float, float]:
-    """The central `level` of the means of `resamples` draws of n values with replacement."""
-    generator = np.random.default_rng(seed)
-    n = len(values)
-    means = [values[generator.integers(0, n, n)].mean() for _ in range(resamples)]
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(low), float(high)
+def flipped(epsilon: float) -> LabelModel:
+    """Labels are wrong at rate ε in [0, 0.5): (1 − ε) φ(z) + ε φ(−z) of a hard label."""
+    return LabelModel(
+        _mixture(lambda p: (1 - epsilon) * p + epsilon * (1 - p)),
+        lambda agrees, contradicts: (
+            f"{number(1 - epsilon)}·({agrees}) + {number(epsilon)}·({contradicts})"
+        ),
+    )
+
+
+def unbiased(epsilon: float) -> LabelModel:
+    """[(1 − ε) φ(z) − ε φ(−z)] / (1 − 2ε) of a hard label: averaged over flips at rate ε in
+    [0, 0.5) it is the cost of the true label. It can be negative."""
+    return LabelModel(
+        _mixture(lambda p: (p - epsilon) / (1 - 2 * epsilon)),
+        lambda agrees, contradicts: (
+            f"[{number(1 - epsilon)}·({agrees}) − {number(epsilon)}·({contradicts})]"
+            f"/{number(1 - 2 * epsilon)}"
+        ),
+    )
+
+
+LABELS = {"soft": soft, "flipped": flipped, "unbiased": unbiased}
