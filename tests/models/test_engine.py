@@ -1,12 +1,15 @@
 """Samples are the policy's: their log-probabilities, their frequencies, and what they depend on."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from luce.data.pack import pack
 from luce.errors import ModelError
+from luce.models import engine
 from luce.models.engine import Sample, SamplingSettings, draw, generate
 from luce.models.policy import CausalPolicy
 from luce.types import Group
@@ -70,6 +73,34 @@ def test_a_sample_depends_on_the_seed_its_prompt_and_its_number_alone(
     assert (
         len({tuple(row) for row in together}) == len(PROMPTS) and together[0][0] != together[0][1]
     )
+
+
+def test_prompts_are_read_once_and_finished_rows_leave_the_batch(
+    policy: Callable[..., CausalPolicy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+    step = engine._step
+
+    def noted(model: CausalPolicy, ids: Tensor, mask: Tensor, cache: Any) -> Any:
+        shapes.append(tuple(ids.shape))
+        return step(model, ids, mask, cache)
+
+    monkeypatch.setattr(engine, "_step", noted)
+    done: list[tuple[int, int]] = []
+    settings = SamplingSettings(max_new_tokens=30)
+    samples = generate(
+        policy("llama"),
+        PROMPTS,
+        10,
+        settings,
+        stop_ids=STOP,
+        progress=lambda drawn, total: done.append((drawn, total)),
+    )
+    assert shapes[0] == (len(PROMPTS), 4) and shapes[1][1] == 1
+    rows = [shape[0] for shape in shapes[1:]]
+    assert rows == sorted(rows, reverse=True) and rows[0] <= 60 and rows[-1] < 20
+    assert sum(rows) < 1.5 * sum(len(s.ids) - 1 for row in samples for s in row)
+    assert done == [(60, 60)]
 
 
 def test_greedy_takes_the_likeliest_token_every_time(

@@ -92,6 +92,26 @@ def test_a_model_without_a_tokenizer_is_refused(folder: Path) -> None:
         load_policy(str(folder))
 
 
+def test_a_model_that_does_not_run_is_named(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["num_attention_heads"], config["num_key_value_heads"] = 8, 3
+    config["head_dim"] = 4
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="model"):
+        load_policy(str(folder))
+
+
+def test_loading_is_silent(
+    tiny_model_dir: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    from luce.models.reward import load_reward_model
+
+    load_policy(str(tiny_model_dir))
+    load_reward_model(str(tiny_model_dir))
+    out, err = capfd.readouterr()
+    assert (out, err, caplog.text) == ("", "", "")
+
+
 def test_an_unknown_dtype_is_corrected(tiny_model_dir: Path) -> None:
     with pytest.raises(ModelError, match="no 'bfloat'. Did you mean 'bfloat16'"):
         load_policy(str(tiny_model_dir), dtype="bfloat")

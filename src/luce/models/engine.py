@@ -7,7 +7,7 @@ rounding: another batch shape may change a probability in its last bit, and a un
 falls there changes a token.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,7 @@ def generate(
     *,
     seed: int = 0,
     stop_ids: Sequence[int],
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[list[Sample]]:
     """n samples for each prompt, in the order of the prompts. The network's mode is restored.
 
@@ -100,6 +101,7 @@ def generate(
         n: samples of each; with temperature 0 all n are the same.
         seed: of all random numbers.
         stop_ids: tokens that end a response; they are kept as its last token.
+        progress: called with (samples drawn, samples in all) after every batch.
 
     Raises:
         ModelError: an empty prompt, or one that leaves no room for `max_new_tokens`.
@@ -116,6 +118,8 @@ def generate(
                 results[number].append(
                     Sample(tuple(draft.ids), tuple(draft.log_probs), draft.ended)
                 )
+            if progress is not None:
+                progress(sum(map(len, results)), drawn * len(prompts))
     return [row * n for row in results] if drawn < n else results
 
 

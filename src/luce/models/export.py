@@ -4,7 +4,6 @@ compared, and only then given their name."""
 import copy
 import os
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from transformers import (
 from luce.errors import ModelError
 from luce.files import fsync_folder
 from luce.models import network
-from luce.models.load import embedding_rows
+from luce.models.load import embedding_rows, quietly
 from luce.models.policy import CausalPolicy
 from luce.models.reward import RewardModel
 from luce.models.self_check import probe
@@ -66,8 +65,8 @@ def save_model(
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
-        _write(model, aside, stop_ids, merge)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), quietly():
+            _write(model, aside, stop_ids, merge)
             again = _reload(model, aside)
         difference = _difference(model, again, row)
         limit = TOLERANCE[model.inner.dtype]
@@ -100,7 +99,8 @@ def _write(
         settings = module.peft_config[str(module.active_adapter)]
         local = Path(model.base).is_dir()
         settings.base_model_name_or_path = os.path.abspath(model.base) if local else model.base
-        module.save_pretrained(str(folder), safe_serialization=True)
+        # the embeddings are the base's own; "auto" would ask the hub about them
+        module.save_pretrained(str(folder), save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)  # peft's template of a card, not filled in
     else:
         _merged(module).save_pretrained(folder)
@@ -146,9 +146,7 @@ def _reload(model: CausalPolicy | RewardModel, folder: Path) -> nn.Module:
         trust_remote_code=_has_own_code(model),
     )
     if adapter:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
-            plain = PeftModel.from_pretrained(plain, str(folder))
+        plain = PeftModel.from_pretrained(plain, str(folder))
     return plain.to(model.device).eval()
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import find_adapter_config_file
+from transformers.utils import find_adapter_config_file, logging
 
 from luce.errors import ModelError, did_you_mean
 from luce.numerics import first_non_finite
@@ -81,6 +81,7 @@ def load(
 ) -> Loaded:
     """The network of a folder or hub name through one of transformers' Auto classes, with an
     adapter around it where the folder holds one. Raises ModelError, with the remedy."""
+    path = str(Path(path).expanduser()) if path.startswith("~") else path
     if dtype != "auto" and dtype not in DTYPES:
         raise ModelError(f"model.dtype: no {dtype!r}. {did_you_mean(dtype, ['auto', *DTYPES])}")
     adapter, base = _adapter_base(path)
@@ -98,7 +99,7 @@ def load(
     if adapter:
         if Path(path).is_dir() and not (Path(path) / "adapter_model.safetensors").exists():
             raise ModelError(f"{path}: an adapter without adapter_model.safetensors.")
-        with _peft_on_this_transformers():
+        with quietly():
             module = PeftModel.from_pretrained(network, path, is_trainable=True)
     tokenizer = _tokenizer(path, base, trust_remote_code)
     check_vocabulary(network, tokenizer, base)
@@ -127,7 +128,7 @@ def add_lora(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            with _peft_on_this_transformers():
+            with quietly():
                 return cast(PeftModel, get_peft_model(network, config))
         except ValueError as error:
             raise ModelError(f"lora.target_modules: {_first_line(error)}") from error
@@ -157,16 +158,25 @@ def check_finite(module: nn.Module, path: str) -> None:
 
 
 @contextmanager
-def _peft_on_this_transformers() -> Iterator[None]:
-    """peft reads an attribute that transformers is about to rename; users cannot mend that."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
-        yield
+def quietly() -> Iterator[None]:
+    """Without the reports and progress bars of transformers, whose findings luce raises itself,
+    and without its warning about a name that peft still uses."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _adapter_base(path: str) -> tuple[bool, str]:
     """Whether `path` is an adapter, and where its base model is."""
-    folder = Path(path).expanduser()
+    folder = Path(path)
     if folder.is_dir():
         file = folder / "adapter_config.json"
         if not file.exists():
@@ -175,8 +185,8 @@ def _adapter_base(path: str) -> tuple[bool, str]:
                     f"{path}: a folder without config.json. Give a folder in Hugging Face format "
                     "(config.json, model.safetensors, tokenizer.json)."
                 )
-            return False, str(folder)
-    elif folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1:
+            return False, path
+    elif folder.exists() or path.startswith((".", "/")) or path.count("/") > 1:
         raise ModelError(f"{path}: no such model folder.")
     else:
         try:
@@ -204,9 +214,10 @@ def _refuse_pickles(folder: Path) -> None:
 
 def _from_pretrained(auto: Any, base: str, may_be_missing: tuple[str, ...], **settings: Any) -> Any:
     try:
-        network, info = auto.from_pretrained(
-            base, use_safetensors=True, output_loading_info=True, **settings
-        )
+        with quietly():
+            network, info = auto.from_pretrained(
+                base, use_safetensors=True, output_loading_info=True, **settings
+            )
     except OSError as error:
         if Path(base).is_dir():
             raise ModelError(f"{base}: {_first_line(error)}") from error

@@ -22,6 +22,7 @@ from luce.models.self_check import (
     deviation,
     first_right_layout,
     probe,
+    truth_of,
 )
 from luce.numerics import segment_sum
 from luce.types import Packed
@@ -143,7 +144,7 @@ class CausalPolicy(network.Network):
         twin, limit = _in_float32(self)
         limit = limit if tolerance is None else tolerance
         with network.evaluating(twin.module):
-            truth = twin._sums(packed, "padded", "forward")
+            truth = truth_of(self.path, lambda: twin._sums(packed, "padded", "forward"))
             found = find_head(self.inner)
             self.head, self.head_reason = "forward", found if isinstance(found, str) else ""
             if isinstance(found, Head):

@@ -21,6 +21,7 @@ from luce.models.self_check import (
     TOLERANCE,
     first_right_layout,
     probe,
+    truth_of,
 )
 from luce.types import Packed
 
@@ -58,7 +59,7 @@ class RewardModel(network.Network):
         row = probe(embedding_rows(self.inner), (pad,), keep_last=True)
         twin, limit = self._in_float32()
         with network.evaluating(twin.module):
-            truth = twin.plain_rewards(row)
+            truth = truth_of(path, lambda: twin.plain_rewards(row))
             settled = first_right_layout(
                 best, reason, lambda candidate: twin._checked(row, candidate), truth, limit
             )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from luce.errors import LuceError
+from luce.errors import LuceError, ModelError
 from luce.models.layout import LAYOUTS, Layout
 from luce.types import Packed, Span
 
@@ -20,7 +20,7 @@ ones (a blind response, a state carried over, a lost scale) by 0.04 and more."""
 HALF_TOLERANCE = 0.25
 """The same where the network can only be run in 16 bits."""
 
-FLOAT32_TWIN = 2_000_000_000
+FLOAT32_TWIN = 1_000_000_000
 """Parameters up to which a network in 16 bits is checked on a float32 copy of itself."""
 
 BROKEN = (LuceError, TypeError, ValueError, RuntimeError, KeyError, IndexError, AttributeError)
@@ -62,6 +62,15 @@ def probe(vocabulary: int, avoid: Sequence[int] = (), keep_last: bool = False) -
         ends=torch.tensor(ends),
         sizes=tuple(len(s.branches) for s in spans),
     )
+
+
+def truth_of(path: str, measure: Callable[[], Tensor]) -> Tensor:
+    """What the network says by itself; ModelError where it does not run."""
+    try:
+        return measure()
+    except BROKEN as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"{path}: the model does not run on a padded batch: {lines[0]}") from error
 
 
 def deviation(measure: Callable[[], Tensor], truth: Tensor) -> float | str:
