@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -190,36 +191,44 @@ def jsonl(rows: list[dict[str, Any]]) -> str:
 WriteRun = Callable[..., Path]
 
 
+def write_folder(
+    root: Path,
+    name: str = "hh-dpo",
+    *,
+    manifest: dict[str, Any] | None = MANIFEST,
+    metrics: list[dict[str, Any]] | None = None,
+    ledger: list[dict[str, Any]] | None = LEDGER,
+    sampled: list[dict[str, Any]] | None = None,
+    evaluation: dict[str, Any] | None = EVALUATION,
+    recipe: str | None = "train:\n  learning_rate: 1.0e-06  # recipe\n",
+) -> Path:
+    """A run folder; None leaves a file out, except of metrics and samples, whose None is theirs."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    files = {
+        "manifest.json": None if manifest is None else json.dumps(manifest),
+        "metrics.jsonl": jsonl(pair_metrics() if metrics is None else metrics),
+        "rows.jsonl": None if ledger is None else jsonl(ledger),
+        "samples.jsonl": jsonl(samples() if sampled is None else sampled),
+        "evaluation.json": None if evaluation is None else json.dumps(evaluation),
+        "recipe.yaml": recipe,
+    }
+    for file, text in files.items():
+        if text is not None:
+            (folder / file).write_bytes(text.encode("utf-8", "surrogatepass"))
+    return folder
+
+
 @pytest.fixture
 def write_run(tmp_path) -> WriteRun:
-    """Writes a run folder; None leaves a file out."""
+    """Writes a run folder below the test's own."""
+    return partial(write_folder, tmp_path)
 
-    def write(
-        name: str = "hh-dpo",
-        *,
-        manifest: dict[str, Any] | None = MANIFEST,
-        metrics: list[dict[str, Any]] | None = None,
-        ledger: list[dict[str, Any]] | None = LEDGER,
-        sampled: list[dict[str, Any]] | None = None,
-        evaluation: dict[str, Any] | None = EVALUATION,
-        recipe: str | None = "train:\n  learning_rate: 1.0e-06  # recipe\n",
-    ) -> Path:
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        files = {
-            "manifest.json": None if manifest is None else json.dumps(manifest),
-            "metrics.jsonl": jsonl(pair_metrics() if metrics is None else metrics),
-            "rows.jsonl": None if ledger is None else jsonl(ledger),
-            "samples.jsonl": jsonl(samples() if sampled is None else sampled),
-            "evaluation.json": None if evaluation is None else json.dumps(evaluation),
-            "recipe.yaml": recipe,
-        }
-        for file, text in files.items():
-            if text is not None:
-                (folder / file).write_bytes(text.encode("utf-8", "surrogatepass"))
-        return folder
 
-    return write
+@pytest.fixture(scope="session")
+def finished_folder(tmp_path_factory) -> Path:
+    """A finished DPO run for tests that only read; `run_folder` is for those that change it."""
+    return write_folder(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture

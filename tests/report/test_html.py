@@ -51,9 +51,13 @@ def read(folder):
     return Page(path.read_text("utf-8"))
 
 
-def test_the_page_loads_nothing_from_anywhere(run_folder):
-    page = read(run_folder)
-    text = (run_folder / "report.html").read_text()
+@pytest.fixture(scope="module")
+def page(finished_folder):
+    return read(finished_folder)
+
+
+def test_the_page_loads_nothing_from_anywhere(page, finished_folder):
+    text = (finished_folder / "report.html").read_text()
     assert "http://" not in text and "https://" not in text
     assert not page.all("link") and not page.all("img") and not page.all("iframe")
     for _, attrs in page.tags:
@@ -64,8 +68,7 @@ def test_the_page_loads_nothing_from_anywhere(run_folder):
     assert "@import" not in text and not re.search(r"url\((?!#)", text)
 
 
-def test_the_policy_forbids_every_script_but_the_pages_own(run_folder):
-    page = read(run_folder)
+def test_the_policy_forbids_every_script_but_the_pages_own(page):
     (policy,) = [m["content"] for m in page.all("meta") if "http-equiv" in m]
     digest = base64.b64encode(hashlib.sha256("".join(page.scripts).encode()).digest()).decode()
     assert "default-src 'none'" in policy
@@ -74,8 +77,8 @@ def test_the_policy_forbids_every_script_but_the_pages_own(run_folder):
     assert len(page.all("script")) == 1
 
 
-def test_numbers_stand_with_their_intervals_and_n(run_folder):
-    words = read(run_folder).words.replace("\xa0", " ")
+def test_numbers_stand_with_their_intervals_and_n(page):
+    words = page.words.replace("\xa0", " ")
     for expected in (
         "71.5 %",
         "66.0–76.8 %",
@@ -91,24 +94,23 @@ def test_numbers_stand_with_their_intervals_and_n(run_folder):
         assert expected in words, expected
 
 
-def test_objective_reference_and_reproduction_are_shown(run_folder):
-    words = read(run_folder).words
+def test_objective_reference_and_reproduction_are_shown(page):
+    words = page.words
     assert "Ω(y) = β log π(y|x)/π_ref(y|x)" in words
     assert "Rafailov et al., 2023, equation 7" in words
     assert "the policy as it stood before training" in words
     assert "luce train 'recipes/hh dpo.yaml' train.seed=1" in words
 
 
-def test_dropped_rows_are_counted_by_reason_and_named_by_place(run_folder):
-    words = read(run_folder).words
+def test_dropped_rows_are_counted_by_reason_and_named_by_place(page):
+    words = page.words
     assert "4,0003,79021036412,345" in words  # cells back to back
     assert "too long" in words and "identical pair" in words
     assert "data/pairs.jsonl:17:chosen" in words
     assert "The first 50 of 64 rows" in words
 
 
-def test_every_figure_table_and_field_can_be_heard(run_folder):
-    page = read(run_folder)
+def test_every_figure_table_and_field_can_be_heard(page):
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     for _, attrs in page.tags:

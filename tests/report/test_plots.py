@@ -13,8 +13,8 @@ from luce.report.svg import inline_svg
 BY_NAME = {curve.name: curve for curve in CURVES}
 
 
-def test_a_preference_run_shows_the_curves_that_users_look_for(run_folder):
-    assert set(figures(load_run(run_folder))) == {
+def test_a_preference_run_shows_the_curves_that_users_look_for(finished_folder):
+    assert set(figures(load_run(finished_folder))) == {
         "loss",
         "accuracy",
         "margins",
@@ -38,8 +38,8 @@ def test_a_metric_that_is_never_finite_is_not_drawn(write_run):
     assert figures(load_run(write_run(metrics=rows))) == {}
 
 
-def test_the_accuracy_has_its_interval_as_a_band(run_folder):
-    figure = draw(load_run(run_folder), BY_NAME["accuracy"])
+def test_the_accuracy_has_its_interval_as_a_band(finished_folder):
+    figure = draw(load_run(finished_folder), BY_NAME["accuracy"])
     assert figure is not None
     (band,) = figure.axes[0].collections
     heights = band.get_paths()[0].get_extents()
@@ -53,9 +53,9 @@ def test_one_evaluation_alone_still_shows_its_interval(write_run):
     assert figure is not None and figure.axes[0].get_ylim()[1] >= 0.8
 
 
-def test_the_users_own_plot_settings_are_neither_used_nor_changed(run_folder):
+def test_the_users_own_plot_settings_are_neither_used_nor_changed(finished_folder):
     with matplotlib.rc_context({"font.size": 31.0, "svg.fonttype": "path"}):
-        figure = draw(load_run(run_folder), BY_NAME["loss"])
+        figure = draw(load_run(finished_folder), BY_NAME["loss"])
         assert figure is not None
         assert figure.axes[0].yaxis.label.get_fontsize() == 10
         assert matplotlib.rcParams["font.size"] == 31.0
@@ -90,8 +90,8 @@ def test_the_running_mean_of_a_long_run_is_taken_at_few_steps_up_to_the_last():
     assert mean.values[-1] == 4949.0
 
 
-def test_svg_is_text_in_the_pages_colors_without_outside_names(run_folder):
-    run = load_run(run_folder)
+def test_svg_is_text_in_the_pages_colors_without_outside_names(finished_folder):
+    run = load_run(finished_folder)
     curve, figure = figures(run)["logps"]
     svg = str(inline_svg(figure, "logps", curve.title, describe(curve, run)))
     assert "http" not in svg and "<metadata" not in svg and "xmlns" not in svg
@@ -102,8 +102,8 @@ def test_svg_is_text_in_the_pages_colors_without_outside_names(run_folder):
         assert color not in bare and color in svg
 
 
-def test_svg_ids_are_the_figures_own_and_all_references_resolve(run_folder):
-    run = load_run(run_folder)
+def test_svg_ids_are_the_figures_own_and_all_references_resolve(finished_folder):
+    run = load_run(finished_folder)
     svg = str(inline_svg(figures(run)["accuracy"][1], "accuracy", "t", "d"))
     ids = re.findall(r'\bid="([^"]+)"', svg)
     assert len(ids) == len(set(ids)) and all(i.startswith("accuracy-") for i in ids)
@@ -111,25 +111,25 @@ def test_svg_ids_are_the_figures_own_and_all_references_resolve(run_folder):
     assert used and {a or b for a, b in used} <= set(ids)
 
 
-def test_the_same_run_gives_the_same_svg(run_folder):
-    run = load_run(run_folder)
+def test_the_same_run_gives_the_same_svg(finished_folder):
+    run = load_run(finished_folder)
     once, again = (str(inline_svg(figures(run)["loss"][1], "loss", "t", "d")) for _ in range(2))
     assert once == again
 
 
-def test_a_hostile_title_is_escaped_in_svg(run_folder):
-    svg = str(inline_svg(figures(load_run(run_folder))["loss"][1], "x", "<b>", '"><script>'))
+def test_a_hostile_title_is_escaped_in_svg(finished_folder):
+    svg = str(inline_svg(figures(load_run(finished_folder))["loss"][1], "x", "<b>", '"><script>'))
     assert "<script" not in svg and "&lt;b&gt;" in svg
 
 
-def test_a_curve_is_told_in_words_too(run_folder):
-    words = describe(BY_NAME["margins"], load_run(run_folder))
+def test_a_curve_is_told_in_words_too(finished_folder):
+    words = describe(BY_NAME["margins"], load_run(finished_folder))
     assert words.startswith("Margin (score, chosen − rejected). training: ")
     assert "held out: 0 at step 0, 0.177 at step 400, lowest 0, highest 0.177" in words
 
 
-def test_runs_lie_over_each_other_by_letter(run_folder, write_run):
-    runs = [load_run(run_folder), load_run(write_run("other"))]
+def test_runs_lie_over_each_other_by_letter(finished_folder, write_run):
+    runs = [load_run(finished_folder), load_run(write_run("other"))]
     figure = draw_overlaid(runs, ["A", "B"], BY_NAME["accuracy"])
     assert figure is not None
     legend = figure.axes[0].get_legend()
