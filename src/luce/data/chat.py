@@ -38,6 +38,16 @@ the token it is in running text; a response that begins with white space gets no
 Note: TypeAlias = tuple[str, str, str]
 """(field, reason, detail) of something the template changed without harm."""
 
+RESERVED = frozenset(
+    {
+        "conversation", "messages", "tools", "documents", "chat_template", "tokenize",
+        "add_generation_prompt", "continue_final_message", "return_dict", "return_tensors",
+        "return_assistant_tokens_mask", "sanitize_control_tokens", "padding", "truncation",
+        "max_length", "tokenizer_kwargs",
+    }
+)  # fmt: skip
+"""What a row's `chat_template_kwargs` may not set: it would change more than the template sees."""
+
 _UNPLACED = Place("row", 1)
 _PROBE = "luceprobe"
 
@@ -75,6 +85,8 @@ class ChatTemplate:
         hidden: Hidden, notes: list[Note],
     ) -> RenderedPrompt:  # fmt: skip
         """The prompt up to where the response goes on; `RowError` if the template cuts it."""
+        if reserved := sorted(RESERVED & set(kwargs)):
+            raise _fault("chat_template_kwargs", f"{', '.join(reserved)} cannot be set by a row.")
         safe_tools, safe_kwargs = hidden.apply(tools), hidden.apply(dict(kwargs))
         text = self._render(hidden.turns(turns), safe_tools, safe_kwargs, generate=True)
         if tools and text == self._render(hidden.turns(turns), None, safe_kwargs, generate=True):

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from luce.data import formats, rows
+from luce.data.fields import row_id
 from luce.data.ledger import Entry, RowError, entry, stop_on, tally
 from luce.data.repeats import Repeats
 from luce.data.structures import PairPolicy, as_structure, check_convertible
@@ -19,6 +20,7 @@ from luce.types import Group, Place, Row, Structure
 
 SAMPLE = 64
 BadRows: TypeAlias = Literal["stop", "drop"]
+Contradictions: TypeAlias = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class DataSettings:
         split, config: of a folder with splits, or of a named data set.
         limit: read only so many rows.
         pairs: which pairs a ranking gives where an objective needs pairs.
+        contradictions: keep rows that judge the same responses in opposite ways (noted in the
+            ledger), or drop every one of them.
     """
 
     max_length: int = 1024
@@ -45,20 +49,23 @@ class DataSettings:
     config: str | None = None
     limit: int | None = None
     pairs: PairPolicy = "best_vs_worst"
+    contradictions: Contradictions = "keep"
 
     def __post_init__(self) -> None:
         if self.max_length < 2:
             raise DataError(f"data.max_length: {self.max_length} leaves no room for a response.")
         if self.limit is not None and self.limit < 1:
             raise DataError(f"data.limit: {self.limit}; it must be at least 1.")
-        choices = {
-            "truncation": (self.truncation, ("drop", "left_prompt", "right_keep_eos", "error")),
-            "bad_rows": (self.bad_rows, ("stop", "drop")),
-            "pairs": (self.pairs, ("best_vs_worst", "all")),
-        }
-        for name, (value, known) in choices.items():
-            if value not in known:
-                raise DataError(f"data.{name}: no {value!r}. {did_you_mean(value, known)}")
+        check_choice("truncation", self.truncation, get_args(Truncation))
+        check_choice("bad_rows", self.bad_rows, get_args(BadRows))
+        check_choice("pairs", self.pairs, get_args(PairPolicy))
+        check_choice("contradictions", self.contradictions, get_args(Contradictions))
+
+
+def check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    """`DataError` where a setting is none of the known ones."""
+    if value not in known:
+        raise DataError(f"data.{name}: no {value!r}. {did_you_mean(value, known)}")
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ class _Loading:
         stream = self._records()
         sample = list(islice(stream, SAMPLE))
         if not sample:
-            stop_on(self.bad[:3] if self.settings.bad_rows == "drop" else self.bad)
+            raise DataError(f"{self.source}: 0 of {self.read} rows can be read. {self.bad[0]}")
         records = [record for _, record in sample]
         self._check_columns(records)
         shape = formats.Shape.of(records)
@@ -163,7 +170,7 @@ class _Loading:
                 formats.check_form(known, shape, place, record)
                 row = known.convert(place, record)
             except RowError as error:
-                self.bad.append(error.at(place, formats.row_id(record)))
+                self.bad.append(error.at(place, row_id(record)))
                 continue
             self._take(row)
         self._settle(known)
@@ -280,6 +287,8 @@ class _Loading:
         if self.settings.bad_rows == "stop":
             stop_on(self.bad)
         self.ledger += [error.entry() for error in self.bad]
+        if self.settings.contradictions == "drop":
+            self._drop_contradicted()
         self.ledger.sort(key=lambda e: (e["file"], e["line"]))
         if not self.groups:
             why = ", ".join(f"{n} {reason}" for reason, n in tally(self.ledger).items())
@@ -292,6 +301,17 @@ class _Loading:
                       f"{self.used} {known.structure} rows read as {len(self.groups)} "
                       f"{self.structure} groups.")
             )  # fmt: skip
+
+    def _drop_contradicted(self) -> None:
+        refuted = self.repeats.contradicted
+        used = {group.place for group in self.groups if group.place in refuted}
+        self.groups = [group for group in self.groups if group.place not in refuted]
+        self.used -= len(used)
+        self.ledger += [
+            entry(place, refuted[place], "", "dropped", "contradiction",
+                  "another row judges the same responses the other way.")
+            for place in used
+        ]  # fmt: skip
 
     def _sha256(self) -> str:
         if not self.files:

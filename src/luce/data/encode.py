@@ -46,7 +46,10 @@ class Encoder:
 
     def template(self, text: str) -> list[int]:
         """The ids of text that a template wrote: control tokens are tokens."""
-        return self.tokenizer.encode(text, add_special_tokens=False) if text else []
+        if not text:
+            return []
+        # verbose=False: a text longer than the model's context is cut later, and counted.
+        return self.tokenizer.encode(text, add_special_tokens=False, verbose=False)
 
     def row(self, text: str, continues: bool) -> list[int]:
         """The ids of text that a row holds: nothing in it becomes a control token."""
@@ -99,6 +102,11 @@ class Encoder:
 
     def _literal(self, text: str) -> list[int]:
         if text not in self._literals:
+            if not self.tokenizer.is_fast:
+                raise DataError(
+                    f"the text {text!r} is a control token, and this tokenizer is not a fast one, "
+                    "so it cannot encode it as ordinary text. Remove it from the row."
+                )
             backend = self.tokenizer.backend_tokenizer
             shown = backend.normalizer.normalize_str(text) if backend.normalizer else text
             splits = [shown]
@@ -125,7 +133,8 @@ class Hidden:
     def __init__(self, encoder: Encoder, literals: list[str], parts: tuple[Any, ...]) -> None:
         self.literals = literals
         self._encoder = encoder
-        digest = hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        content = repr(parts).encode("utf-8", "surrogatepass") if literals else b""
+        digest = hashlib.sha256(content).hexdigest()[:16]
         self._nonces = {text: f"q{digest}n{i}z" for i, text in enumerate(literals)}
         self._texts = {nonce: text for text, nonce in self._nonces.items()}
         self._pattern = _any_of(self._texts)

@@ -150,10 +150,12 @@ def _undetected(shape: Shape, source: str) -> str:
         if name not in shape.kinds:
             others = [c for c in shape.columns if c not in nearest.needs]
             close = get_close_matches(name, others, n=1, cutoff=0.6)
-            hint = f" Did you mean {close[0]!r}? Set data.columns: {{{name}: {close[0]}}}."
+            hint = " Map other names with data.columns."
+            if close:
+                hint = f" Did you mean {close[0]!r}? Set data.columns: {{{name}: {close[0]}}}."
             needed = ", ".join(f"`{n}`" for n in nearest.needs)
-            return f"{message}The nearest, {nearest.name}, needs {needed}; `{name}` is missing." + (
-                hint if close else " Map other names with data.columns."
+            return (
+                f"{message}The nearest, {nearest.name}, needs {needed}; `{name}` is missing.{hint}"
             )
         if shape.kinds[name] not in kinds.split("|"):
             return (
@@ -165,7 +167,10 @@ def _undetected(shape: Shape, source: str) -> str:
 
 
 def _overlap(known: Format, shape: Shape) -> int:
-    return sum(name in shape.kinds for name in known.needs)
+    """Needed columns that are there, and once more for each that holds what is needed."""
+    there = [name for name in known.needs if name in shape.kinds]
+    right = [name for name in there if shape.kinds[name] in known.needs[name].split("|")]
+    return len(there) + len(right)
 
 
 def named(name: str) -> Format:

@@ -96,7 +96,8 @@ def read_alpaca_outputs(record: Mapping[str, Any], place: Place) -> dict[str, An
 
 def write_alpaca_outputs(row: Preference) -> dict[str, Any]:
     record = write_alpaca(row)
-    return {**record, "output": [record.pop("chosen"), record.pop("rejected")]}
+    both = [record.pop("chosen"), record.pop("rejected")]
+    return {**record, "output": both}
 
 
 def _read_turn_pairs(prompt_column: str) -> Any:
@@ -167,7 +168,7 @@ def write_swift(row: Preference) -> dict[str, Any]:
 def read_alpaca_eval(record: Mapping[str, Any], place: Place) -> dict[str, Any]:
     """`preference` runs from 1 (output_1 wins) over 1.5 (tie) to 2 (output_2 wins)."""
     outputs = [text(required(record, n, place), n, place) for n in ("output_1", "output_2")]
-    second_wins = number(required(record, "preference", place), "preference", place, 1, 2) - 1
+    second_wins = number(required(record, "preference", place), "preference", place, 1.0, 2.0) - 1
     if second_wins > 0.5:
         outputs.reverse()
     extra = {k: v for k, v in record.items() if k not in _ALPACA_EVAL}
@@ -192,7 +193,7 @@ def write_alpaca_eval(row: Preference) -> dict[str, Any]:
 
 def read_shp(record: Mapping[str, Any], place: Place) -> dict[str, Any]:
     a, b = (text(required(record, f"human_ref_{x}", place), f"human_ref_{x}", place) for x in "AB")
-    a_wins = number(required(record, "labels", place), "labels", place, 0, 1)
+    a_wins = number(required(record, "labels", place), "labels", place, 0.0, 1.0)
     chosen, rejected = (a, b) if a_wins >= 0.5 else (b, a)
     prompt = text(required(record, "history", place), "history", place)
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected, **judged(record, place)}

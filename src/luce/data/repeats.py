@@ -9,12 +9,17 @@ from luce.types import Feedback, Place, Preference, Ranking, Row
 
 
 class Repeats:
-    """Remembers a hash of every row seen, and where it stood."""
+    """Remembers a hash of every row seen, and where it stood.
+
+    Attributes:
+        contradicted: place → id of all rows that contradict each other, first ones included.
+    """
 
     def __init__(self) -> None:
+        self.contradicted: dict[Place, str] = {}
         self._rows: dict[bytes, Place] = {}
         self._ids: dict[str, tuple[bytes, Place]] = {}
-        self._verdicts: dict[bytes, tuple[bytes | None, Place]] = {}
+        self._verdicts: dict[bytes, tuple[bytes | None, Place, str]] = {}
 
     def see(self, row: Row) -> list[Entry]:
         """Notes on this row: an exact duplicate, or the opposite judgement of the same responses.
@@ -38,11 +43,12 @@ class Repeats:
         self._rows.setdefault(whole, row.place)
         asked, preferred = _verdict(row)
         if asked is not None:
-            earlier = self._verdicts.setdefault(asked, (preferred, row.place))
+            earlier = self._verdicts.setdefault(asked, (preferred, row.place, row.id))
             if None not in (preferred, earlier[0]) and earlier[0] != preferred:
                 notes.append(entry(row.place, row.id, "", "noted", "contradiction",
                                    f"judged the other way in {earlier[1]}; together they are a "
                                    "soft label."))  # fmt: skip
+                self.contradicted |= {earlier[1]: earlier[2], row.place: row.id}
         return notes
 
 
@@ -59,15 +65,16 @@ def _contents(row: Row) -> Any:
 
 
 def _verdict(row: Row) -> tuple[bytes | None, bytes | None]:
-    """(what was judged, what was found better); (None, None) where that cannot be said."""
+    """(what was judged by whom, what was found better); (None, None) where that cannot be said.
+    Two annotators who differ do not contradict themselves."""
     match row:
         case Preference():
             sides = [_hash(row.chosen), _hash(row.rejected)]
             better = None if row.label == 0.5 else sides[0 if row.label > 0.5 else 1]
-            asked = _hash([row.prompt]) + b"".join(sorted(sides))
+            asked = _hash([row.prompt, row.annotator]) + b"".join(sorted(sides))
             return asked, better
         case Feedback():
-            return _hash([row.prompt, row.completion]), bytes([row.label])
+            return _hash([row.prompt, row.annotator, row.completion]), bytes([row.label])
     return None, None
 
 

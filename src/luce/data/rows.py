@@ -159,32 +159,29 @@ def _read_lines(path: Path, report: OnBad) -> Iterator[tuple[Place, Record]]:
 
 
 def _parse_line(raw: bytes, place: Place) -> Record:
+    cut = "the last line is half-written: the file was cut here. Write it again."
+    ends = raw.endswith(b"\n")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        byte = raw[error.start]
+        if not ends and error.reason == "unexpected end of data":
+            raise RowError(place, "", "json", cut) from error
         raise RowError(
-            place, "", "encoding",
-            f"byte {error.start + 1} of the line (0x{byte:02x}) is not UTF-8. "
+            place,
+            "",
+            "encoding",
+            f"byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is not UTF-8. "
             "Save the file as UTF-8.",
-        ) from error  # fmt: skip
+        ) from error
     try:
         record = json.loads(text)
     except json.JSONDecodeError as error:
-        if not raw.endswith(b"\n") and error.pos >= len(text.rstrip()) - 1 or _is_cut(raw, error):
-            detail = "the last line is half-written; the file was cut here. Write it again."
-        else:
-            detail = f"not JSON: {error.msg} at column {error.colno}."
-        raise RowError(place, "", "json", detail) from error
+        unfinished = error.msg.startswith("Unterminated") or not text.rstrip().endswith("}")
+        detail = f"not JSON: {error.msg} at column {error.colno}."
+        raise RowError(place, "", "json", cut if unfinished and not ends else detail) from error
     except RecursionError as error:
         raise RowError(place, "", "json", "nested too deeply to be read.") from error
     return checked_record(record, place, b"\\u" in raw)
-
-
-def _is_cut(raw: bytes, error: json.JSONDecodeError) -> bool:
-    return not raw.endswith(b"\n") and (
-        error.msg.startswith("Unterminated") or not raw.rstrip().endswith(b"}")
-    )
 
 
 def checked_record(record: Any, place: Place, may_have_surrogates: bool) -> Record:

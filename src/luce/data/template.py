@@ -15,12 +15,11 @@ from luce.data.chat import DEFAULT_TEMPLATE, ChatTemplate, Note
 from luce.data.encode import Encoder, Hidden
 from luce.data.ledger import RowError
 from luce.data.turns import as_turns
-from luce.data.validate import check_prompt, check_row, responses_of
+from luce.data.validate import check_prompt, check_row, is_running_text, responses_of
 from luce.errors import DataError, ModelError
 from luce.files import fingerprint
 from luce.types import (
     Branch,
-    Demonstration,
     Feedback,
     Group,
     Message,
@@ -50,7 +49,7 @@ class Renderer:
         render, score_turns: as given.
         terminator: id of the token that ends a response, the only end that is trained.
         template_hash: fingerprint of everything here that enters the ids.
-        default_template: whether `DEFAULT_TEMPLATE` was installed.
+        default_template: whether the template is `DEFAULT_TEMPLATE`.
     """
 
     def __init__(
@@ -64,21 +63,25 @@ class Renderer:
         self.tokenizer = tokenizer
         self.render = render
         self.score_turns = score_turns
-        self.default_template = render == "chat" and not tokenizer.chat_template
         self._encoder = Encoder(tokenizer)
         self._bos: int | None = tokenizer.bos_token_id
-        if tokenizer.eos_token_id is None and (render == "plain" or self.default_template):
+        installs = render == "chat" and not tokenizer.chat_template
+        if tokenizer.eos_token_id is None and (render == "plain" or installs):
             raise ModelError(
                 "The tokenizer has no eos token, so a response could not end. Set "
                 "`eos_token` in its tokenizer_config.json to the token that ends a text."
             )
-        if render == "plain":
-            self.terminator: int = tokenizer.eos_token_id
-        else:
-            if self.default_template:
-                tokenizer.chat_template = DEFAULT_TEMPLATE
+        if installs:
+            tokenizer.chat_template = DEFAULT_TEMPLATE
+        self.default_template: bool = render == "chat" and (
+            tokenizer.chat_template == DEFAULT_TEMPLATE
+        )
+        self._chat: ChatTemplate | None = None
+        if render == "chat":
             self._chat = ChatTemplate(tokenizer, self._encoder, time_limit_s)
-            self.terminator = self._chat.terminator
+        ends: Any = tokenizer.eos_token_id if self._chat is None else self._chat.terminator
+        self.terminator: int = ends
+        self._adds_bos: bool = self._bos is not None and tokenizer.encode("a")[:1] == [self._bos]
         self.template_hash: str = fingerprint(
             {
                 "render": render,
@@ -102,7 +105,7 @@ class Renderer:
             RowError: the prompt is no prompt, or the template refuses or cuts it.
         """
         check_prompt(prompt, place)
-        if self.render == "plain":
+        if self._chat is None:
             return self._plain_prompt(prompt, place)
         turns = as_turns(prompt, "user")
         hidden = self._encoder.hide(turns, tools, chat_template_kwargs)
@@ -131,25 +134,26 @@ class Renderer:
         check_row(row)
         notes: list[Note] = []
         try:
-            running = isinstance(row, Demonstration) and row.prompt == ""
-            if self.render == "plain" or (running and isinstance(row.completion, str)):
+            if self._chat is None or is_running_text(row):
                 prompt, branches = self._plain(row)
             else:
-                prompt, branches = self._rendered(row, notes)
+                prompt, branches = self._rendered(self._chat, row, notes)
         except DataError as error:
             raise _as_row_error(error, row.place, row.id) from error
         return _group(row, prompt, branches), notes
 
-    def _rendered(self, row: Row, notes: list[Note]) -> tuple[list[int], list[Branch]]:
+    def _rendered(
+        self, chat: ChatTemplate, row: Row, notes: list[Note]
+    ) -> tuple[list[int], list[Branch]]:
         responses = [(name, as_turns(r, "assistant")) for name, r in responses_of(row)]
         turns = as_turns(row.prompt, "user")
         hidden: Hidden = self._encoder.hide(
             turns, [r for _, r in responses], row.tools, row.chat_template_kwargs
         )
-        prompt = self._chat.prompt(turns, row.tools, row.chat_template_kwargs, hidden, notes)
+        prompt = chat.prompt(turns, row.tools, row.chat_template_kwargs, hidden, notes)
         branches = [
-            self._chat.branch(prompt, name, turns, notes, last_only=self.score_turns == "last")
-            for name, turns in responses
+            chat.branch(prompt, name, response, notes, last_only=self.score_turns == "last")
+            for name, response in responses
         ]
         return prompt.ids, branches
 
@@ -159,7 +163,7 @@ class Renderer:
             text = _plain_text(response, name, row.place)
             continues = bool(row.prompt)
             bodies.append([*self._encoder.row(text, continues), self.terminator])
-        if row.prompt == "" and isinstance(row, Demonstration):
+        if is_running_text(row):
             if self._bos is not None:
                 prompt = [self._bos]
             else:
@@ -171,8 +175,7 @@ class Renderer:
 
     def _plain_prompt(self, prompt: Text, place: Place) -> list[int]:
         ids = self._encoder.row(_plain_text(prompt, "prompt", place), continues=False)
-        adds_bos = self.tokenizer.encode("a")[:1] == [self._bos]
-        return [self._bos, *ids] if self._bos is not None and adds_bos else ids
+        return [self._bos, *ids] if self._bos is not None and self._adds_bos else ids
 
 
 def _plain_text(value: Text, field: str, place: Place) -> str:

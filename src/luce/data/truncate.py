@@ -94,12 +94,13 @@ def _shorten(branch: Branch, room: int) -> Branch | None:
         return branch
     if room < 2:
         return None
-    if branch.scored[room - 1]:
+    if branch.scored[room - 2] and branch.scored[room - 1]:
         ids = np.concatenate([branch.ids[: room - 1], branch.ids[-1:]])
         scored = np.concatenate([branch.scored[: room - 1], [True]])
     else:
-        # The cut falls into somebody else's turn: the response ends with the turn before it.
-        before = np.flatnonzero(branch.scored[:room])
+        # Nothing of an answer would be left here: the response ends with the turn before.
+        whole = room - 1 if branch.scored[room - 1] else room
+        before = np.flatnonzero(branch.scored[:whole])
         if not len(before):
             return None
         ids, scored = branch.ids[: before[-1] + 1], branch.scored[: before[-1] + 1]

@@ -10,14 +10,18 @@ from luce.types import Demonstration, Feedback, Message, Place, Preference, Rank
 def check_row(row: Row) -> None:
     """Raise the first fault of a row as `RowError`; its prompt, its responses, then their order."""
     try:
-        empty_prompt = isinstance(row, Demonstration) and row.prompt == ""
-        if not empty_prompt:
+        if not is_running_text(row):
             check_prompt(row.prompt, row.place)
         for field, response in responses_of(row):
             check_response(response, field, row.place)
         _check_distinct(row)
     except RowError as error:
         raise error.at(row.place, row.id) from None
+
+
+def is_running_text(row: Row) -> bool:
+    """Whether a row is text to imitate from its beginning, without a prompt."""
+    return isinstance(row, Demonstration) and row.prompt == "" and isinstance(row.completion, str)
 
 
 def responses_of(row: Row) -> list[tuple[str, Text]]:
