@@ -350,20 +350,16 @@ class CostFunction(Protocol):
 
     def __call__(self, batch: Any) -> PerGroup:
         """The cost of each group, in nats where the objective has a unit."""
-        ...
 
     def weight(self, batch: Any) -> PerGroup:
         """How much each group counts in the mean: 1 for most, tokens for a token-mean."""
-        ...
 
     def metrics(self, batch: Any) -> Mapping[str, PerGroup]:
         """Values to report per group (`rewards/chosen` …), without gradient; nan = does not
         apply to this group, and is left out of the mean."""
-        ...
 
     def statistics(self, batch: Any) -> Mapping[str, PerGroup]:
         """Per-group values whose running mean the objective wants back in `batch.running`."""
-        ...
 
 
 @runtime_checkable
@@ -372,7 +368,6 @@ class Policy(Protocol):
 
     def log_probs(self, packed: Packed) -> Float[Tensor, " scored"]:
         """log π of each scored token, float32 nats, response after response."""
-        ...
 
 
 @runtime_checkable
