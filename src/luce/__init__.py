@@ -10,7 +10,6 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import luce.train as _train
 from luce.errors import LuceError, did_you_mean
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ class _Train(ModuleType):
         return train_python(**keywords)
 
 
+_train: ModuleType = importlib.import_module("luce.train")
 _train.__class__ = _Train
 
 

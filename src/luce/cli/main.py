@@ -21,6 +21,8 @@ COMMANDS = {
     "cost": ("luce.cli.cost:cost", "Costs and margins of given token log-probabilities."),
     "report": ("luce.cli.report:report", "Write the report of a run, or compare several."),
     "new-model": ("luce.cli.new_model:new_model", "A new tokenizer and a small, untrained model."),
+    "sample": ("luce.cli.sample:sample", "Responses of a model, prompted as in training."),
+    "logps": ("luce.cli.logps:logps", "Compute the reference log-probabilities beforehand."),
     "data": ("luce.cli.data:data", "Convert preference data from one format to another."),
     "list": ("luce.cli.catalog:list_names", "Names that a recipe can use."),
     "show": ("luce.cli.catalog:show", "An objective: formula, parameters, source."),

@@ -23,11 +23,11 @@ class Section(BaseModel):
 class Lora(Section):
     """Low-rank adapters in place of full fine-tuning."""
 
-    r: Positive = Field(16, description="rank")
-    alpha: float = Field(32.0, gt=0.0, description="scale; the update is alpha / r · B A")
-    dropout: float = Field(0.0, ge=0.0, lt=1.0, description="on the adapter's input")
+    r: Positive = Field(default=16, description="rank")
+    alpha: float = Field(default=32.0, gt=0.0, description="scale; the update is alpha / r · B A")
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0, description="on the adapter's input")
     target_modules: str | Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        "all-linear", description="all-linear, or names of modules"
+        default="all-linear", description="all-linear, or names of modules"
     )
 
 
@@ -35,15 +35,15 @@ class Model(Section):
     """The model that is trained."""
 
     path: str = Field(min_length=1, description="a folder in HF format, or a hub name")
-    kind: Literal["policy", "reward"] = Field("policy", description="what is trained")
+    kind: Literal["policy", "reward"] = Field(default="policy", description="what is trained")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto",
+        default="auto",
         description="of the weights; auto trains in float32, and keeps a frozen base as stored",
     )
-    lora: Lora | None = Field(None, description="null trains every weight")
-    trust_remote_code: bool = Field(False, description="run code that comes with the model")
+    lora: Lora | None = Field(default=None, description="null trains every weight")
+    trust_remote_code: bool = Field(default=False, description="run code that comes with the model")
     layout: Literal["auto", "shared", "packed", "padded"] = Field(
-        "auto", description="how a batch is laid out; auto is the fastest that is exact"
+        default="auto", description="how a batch is laid out; auto is the fastest that is exact"
     )
 
 
@@ -51,23 +51,27 @@ class Data(Section):
     """The judged rows, and how they become tokens."""
 
     path: str = Field(min_length=1, description="a file, a folder, or a `datasets` name")
-    split: str | None = Field(None, description="of a `datasets` name or folder")
-    config: str | None = Field(None, description="of a `datasets` name")
-    format: str = Field("auto", description="auto, or a name of `luce list formats`")
+    split: str | None = Field(default=None, description="of a `datasets` name or folder")
+    config: str | None = Field(default=None, description="of a `datasets` name")
+    format: str = Field(default="auto", description="auto, or a name of `luce list formats`")
     columns: dict[str, str] = Field(default_factory=dict, description="luce's name: the file's")
     eval: Annotated[float, Field(gt=0.0, lt=1.0)] | str | None = Field(
-        0.05, description="a fraction of the prompts held out, a path, or null"
+        default=0.05, description="a fraction of the prompts held out, a path, or null"
     )
-    max_length: Positive = Field(1024, description="tokens of a prompt with its response")
+    max_length: Positive = Field(default=1024, description="tokens of a prompt with its response")
     truncation: Literal["drop", "left_prompt", "right_keep_eos", "error"] = Field(
-        "drop", description="what becomes of longer rows"
+        default="drop", description="what becomes of longer rows"
     )
-    render: Literal["chat", "plain"] = Field("chat", description="chat template, or bare text")
-    bad_rows: Literal["stop", "drop"] = Field("stop", description="what becomes of unusable rows")
+    render: Literal["chat", "plain"] = Field(
+        default="chat", description="chat template, or bare text"
+    )
+    bad_rows: Literal["stop", "drop"] = Field(
+        default="stop", description="what becomes of unusable rows"
+    )
     score_turns: Literal["all_assistant", "last"] = Field(
-        "all_assistant", description="which turns of a response are scored"
+        default="all_assistant", description="which turns of a response are scored"
     )
-    limit: Positive | None = Field(None, description="read this many rows only")
+    limit: Positive | None = Field(default=None, description="read this many rows only")
 
 
 class ObjectiveChoice(Section):
@@ -80,27 +84,33 @@ class ObjectiveChoice(Section):
 class Train(Section):
     """The optimizer, the schedule, and when to log, evaluate and save."""
 
-    learning_rate: float = Field(1e-6, gt=0.0, description="peak, after warm-up")
-    batch_size: Positive = Field(32, description="groups (pairs) a step, over all devices")
-    epochs: float = Field(1.0, gt=0.0, description="passes over the data; may be a fraction")
-    max_steps: Positive | None = Field(None, description="stop here, whatever the epochs")
+    learning_rate: float = Field(default=1e-6, gt=0.0, description="peak, after warm-up")
+    batch_size: Positive = Field(default=32, description="groups (pairs) a step, over all devices")
+    epochs: float = Field(
+        default=1.0, gt=0.0, description="passes over the data; may be a fraction"
+    )
+    max_steps: Positive | None = Field(default=None, description="stop here, whatever the epochs")
     lr_scheduler_type: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_ratio: Fraction = Field(0.1, description="share of the steps that warm up")
-    weight_decay: float = Field(0.0, ge=0.0)
-    adam_beta1: float = Field(0.9, ge=0.0, lt=1.0)
-    adam_beta2: float = Field(0.999, ge=0.0, lt=1.0)
-    adam_epsilon: float = Field(1e-8, gt=0.0)
-    max_grad_norm: float = Field(1.0, gt=0.0, description="gradients are scaled down to this")
-    seed: int = Field(0, ge=0, lt=2**63, description="of order, dropout and sampling")
-    bf16: bool = Field(False, description="bfloat16 autocast; the weights keep their dtype")
-    gradient_checkpointing: bool = Field(False, description="recompute activations")
-    max_tokens_per_batch: Positive = Field(8192, description="tokens in one forward pass")
-    logging_steps: Positive = Field(1, description="steps between lines on the console")
-    save_steps: Positive = Field(500, description="steps between checkpoints")
-    save_total_limit: Positive = Field(2, description="checkpoints kept")
-    eval_steps: Positive | None = Field(None, description="null evaluates at both ends only")
+    warmup_ratio: Fraction = Field(default=0.1, description="share of the steps that warm up")
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    adam_beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    adam_beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    adam_epsilon: float = Field(default=1e-8, gt=0.0)
+    max_grad_norm: float = Field(
+        default=1.0, gt=0.0, description="gradients are scaled down to this"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="of order, dropout and sampling")
+    bf16: bool = Field(default=False, description="bfloat16 autocast; the weights keep their dtype")
+    gradient_checkpointing: bool = Field(default=False, description="recompute activations")
+    max_tokens_per_batch: Positive = Field(default=8192, description="tokens in one forward pass")
+    logging_steps: Positive = Field(default=1, description="steps between lines on the console")
+    save_steps: Positive = Field(default=500, description="steps between checkpoints")
+    save_total_limit: Positive = Field(default=2, description="checkpoints kept")
+    eval_steps: Positive | None = Field(
+        default=None, description="null evaluates at both ends only"
+    )
     report_to: Literal["none", "trackio", "tensorboard", "wandb", "mlflow"] = Field(
-        "none", description="a tracker that is installed"
+        default="none", description="a tracker that is installed"
     )
 
 
@@ -108,10 +118,10 @@ class Evaluate(Section):
     """Samples taken before and after training."""
 
     sample_prompts: Annotated[int, Field(ge=0)] = Field(
-        64, description="prompts that are answered; 0 for none"
+        default=64, description="prompts that are answered; 0 for none"
     )
     max_new_tokens: Positive = 128
-    temperature: float = Field(1.0, ge=0.0, description="0 is greedy")
+    temperature: float = Field(default=1.0, ge=0.0, description="0 is greedy")
 
 
 class Recipe(Section):
@@ -122,6 +132,8 @@ class Recipe(Section):
     model: Model
     data: Data
     objective: ObjectiveChoice
-    reference: str = Field("initial", min_length=1, description="initial, base, none, or a path")
+    reference: str = Field(
+        default="initial", min_length=1, description="initial, base, none, or a path"
+    )
     train: Train = Field(default_factory=Train)
     evaluate: Evaluate = Field(default_factory=Evaluate)

@@ -1,0 +1,43 @@
+"""`luce logps`: the reference log-probabilities of a recipe's rows, before training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from luce.data.template import Renderer
+from luce.errors import RecipeError
+from luce.models.load import embedding_rows
+from luce.recipe.load import load_recipe
+from luce.recipe.prepare import check_fit, load_data, load_model
+from luce.recipe.reference import prepare_reference
+from luce.train.distributed import World
+
+
+def build_cache(recipe_path: str, overrides: Sequence[str], console: Console) -> dict[str, Any]:
+    """Compute the cache that `luce train` with the same recipe then reads; says what is in it.
+
+    It lies in `reference/` of the run's folder and is keyed by the reference's weights and by the
+    tokens, so that a changed model or changed data are computed anew.
+    """
+    resolved = load_recipe(recipe_path, overrides)
+    recipe, objective = resolved.recipe, resolved.objective
+    check_fit(recipe, objective)
+    if not objective.needs_reference:
+        raise RecipeError(
+            f"recipe.objective: {objective.name!r} uses no reference; there is nothing to compute."
+        )
+    model = load_model(recipe)
+    renderer = Renderer(
+        model.tokenizer, render=recipe.data.render, score_turns=recipe.data.score_turns
+    )
+    data = load_data(recipe, objective, renderer, embedding_rows(model.inner))
+    folder = Path(recipe.output_dir)
+    reference = prepare_reference(recipe, objective, model, data, folder, World(), console)
+    return {
+        "folder": str(folder / "reference"),
+        "groups": len(data.train) + len(data.held_out),
+        "responses": 0 if reference.cache is None else len(reference.cache),
+        **reference.facts,
+    }
