@@ -43,7 +43,7 @@ def test_raw_and_converted_dialogues_are_the_same_rows(real_data: Real) -> None:
     assert different == []
 
 
-@pytest.mark.parametrize("limit", [250, pytest.param(1800, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("limit", [100, pytest.param(1800, marks=pytest.mark.slow)])
 def test_raw_and_converted_dialogues_give_the_same_tokens(
     real_data: Real, renderer: Renderer, limit: int
 ) -> None:

@@ -5,12 +5,12 @@ from luce.errors import DataError
 
 
 def test_the_count_is_the_number_of_distinct_prompts() -> None:
-    # 2 sorts of 50·49·48 numbers, 6 kinds on 41·40·39 words, 41·40 runs of 2 … 7 words,
+    # a sort of 50·49·48 numbers, 7 kinds on 41·40·39 words, 41·40 runs of 2 … 7 words,
     # 50² sums, 50·51/2 differences; 40 names with 12 gifts of 6 looks, 10 events on 7 days, and
     # 8 times in 6 moods
-    worked = 2 * 117_600 + 6 * 63_960 + 1_640 * 6 + 2_500 + 1_275 + 40 * (72 + 70 + 48)
+    worked = 117_600 + 7 * 63_960 + 1_640 * 6 + 2_500 + 1_275 + 40 * (72 + 70 + 48)
     everything = {kind.prompt(number) for kind in KINDS.values() for number in range(kind.size)}
-    assert count_prompts() == worked == 640_175 == len(everything)
+    assert count_prompts() == worked == 586_535 == len(everything)
 
 
 def test_words_of_the_world_differ_and_their_number_is_prime() -> None:
@@ -21,7 +21,7 @@ def test_words_of_the_world_differ_and_their_number_is_prime() -> None:
     ("prompt", "kind", "answer", "reference"),
     [
         ("Sort from small to large: 30 4 12", "sort_numbers", "4 12 30", "4 12 30"),
-        ("Sort from large to small: 4 30 12", "sort_down", "30 12 4", "30 12 4"),
+        ("Say again: star cat fig", "repeat", "star cat fig", "star cat fig"),
         ("Sort by the alphabet: star cat fig", "sort_words", "cat fig star", "cat fig star"),
         ("Say in reverse: star cat fig", "reverse", "fig cat star", "fig cat star"),
         ("What is the first word of: star cat fig", "first", "star", "star"),
