@@ -47,8 +47,7 @@ class Row:
         place: file and line, for messages and the ledger.
         id: the row's own `id`, or file:line where it has none.
         weight: how much the row counts in the mean over the batch, > 0.
-        annotator: who judged; None where the data does not say.
-        source: the data set within a mixture; None where the data does not say.
+        annotator, source: who judged, and which data set of a mixture; None where not said.
         tools, chat_template_kwargs: handed to the chat template.
         extra: columns luce does not read, kept for export.
     """
@@ -129,8 +128,7 @@ class Group:
         branches: the responses.
         id, place, annotator, source: of the row it came from.
         label: P(chosen preferred) of a pair; 1 or 0 of unpaired feedback.
-        weight: of the row.
-        margin: of the row; nan where it has none.
+        weight, margin: of the row; the margin is nan where it has none.
         scores: a grade per response (score_chosen, score_rejected; a ranking's scores), or ().
     """
 
@@ -216,7 +214,7 @@ class Responses:
         lengths: scored tokens of each response, ≥ 1.
         reference: the same under the reference policy, if there is one.
         columns: further per-token values that some objectives need (`kl`, `sum_p2` …).
-        reward: a grade r(x, y) per response; what a reward model gives instead of log-probabilities.
+        reward: a grade r(x, y) per response; a reward model gives it instead of log-probs.
     """
 
     policy: Float[Tensor, " tokens"]
@@ -306,8 +304,7 @@ class Unpaired:
 
 @dataclass(frozen=True)
 class Lists:
-    """A batch of rankings: `sizes[i]` consecutive responses belong to list i; higher `scores`
-    are better."""
+    """A batch of rankings: list i has the next `sizes[i]` responses; higher `scores` are better."""
 
     responses: Responses
     sizes: Int[Tensor, " groups"]
@@ -350,16 +347,20 @@ class CostFunction(Protocol):
 
     def __call__(self, batch: Any) -> PerGroup:
         """The cost of each group, in nats where the objective has a unit."""
+        ...
 
     def weight(self, batch: Any) -> PerGroup:
         """How much each group counts in the mean: 1 for most, tokens for a token-mean."""
+        ...
 
     def metrics(self, batch: Any) -> Mapping[str, PerGroup]:
         """Values to report per group (`rewards/chosen` …), without gradient; nan = does not
         apply to this group, and is left out of the mean."""
+        ...
 
     def statistics(self, batch: Any) -> Mapping[str, PerGroup]:
         """Per-group values whose running mean the objective wants back in `batch.running`."""
+        ...
 
 
 @runtime_checkable
@@ -368,6 +369,7 @@ class Policy(Protocol):
 
     def log_probs(self, packed: Packed) -> Float[Tensor, " scored"]:
         """log π of each scored token, float32 nats, response after response."""
+        ...
 
 
 @runtime_checkable

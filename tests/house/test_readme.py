@@ -50,9 +50,7 @@ def test_every_command_exists_and_takes_what_is_shown(page):
             assert words[1] in targets, words
         elif words[0] == "luce":
             assert words[1] in COMMANDS, words
-            _, bound, *_ = build_app().parse_args(
-                words[1:], exit_on_error=False, print_error=False
-            )
+            _, bound, *_ = build_app().parse_args(words[1:], exit_on_error=False, print_error=False)
             assert bound.arguments is not None
 
 
