@@ -223,6 +223,17 @@ def test_slices_are_shown_where_there_is_more_than_one(write_run, evaluation):
     assert "Held-out accuracy by annotator" not in words
 
 
+def test_grades_of_a_known_reward_are_shown_part_by_part(write_run, evaluation):
+    grade = {"mean": 0.25, "low": 0.125, "high": 0.375, "n": 40}
+    evaluation["gold"] = {
+        "before": {"polite": grade},
+        "after": {"polite": {**grade, "mean": 0.75}, "else": grade},
+    }
+    words = read(write_run(evaluation=evaluation)).words
+    assert "polite0.2500.125–0.3750.7500.125–0.37540" in words
+    assert "else" not in words.split("Objective")[1].split("Curves")[0]
+
+
 def test_a_long_run_with_long_samples_stays_below_a_megabyte_and_a_half(
     write_run, make_samples, make_metrics
 ):

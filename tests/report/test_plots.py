@@ -6,7 +6,7 @@ import pytest
 
 from luce.report import figures, load_run
 from luce.report.curves import CURVES, POINTS, describe, downsample, smooth
-from luce.report.plots import COLORS, FAINT, INK, draw, draw_overlaid
+from luce.report.plots import COLORS, FAINT, INK, _tick, draw, draw_overlaid
 from luce.report.run import Series
 from luce.report.svg import inline_svg
 
@@ -60,6 +60,21 @@ def test_the_users_own_plot_settings_are_neither_used_nor_changed(finished_folde
         assert figure.axes[0].yaxis.label.get_fontsize() == 10
         assert matplotlib.rcParams["font.size"] == 31.0
         assert matplotlib.rcParams["svg.fonttype"] == "path"
+
+
+@pytest.mark.parametrize(
+    ("value", "powers", "text"),
+    [
+        (0.0005, False, "0.0005"),
+        (0.5, False, "0.5"),
+        (-1200.0, False, "−1200"),
+        (2e-7, True, "2e−7"),
+        (0.0, True, "0"),
+        (-1e-9, False, "0"),
+    ],
+)
+def test_ticks_are_short_and_alike(value, powers, text):
+    assert _tick(value, powers) == text
 
 
 def test_downsampling_keeps_spikes_gaps_and_order():

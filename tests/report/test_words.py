@@ -114,6 +114,21 @@ def test_growing_by_a_fifth_is_told_and_by_less_is_not(write_run, evaluation):
     assert "became 25 % longer" in said(load_run(write_run("more", evaluation=evaluation)))
 
 
+def test_a_change_of_length_within_the_intervals_may_be_chance(write_run, evaluation):
+    assert "chance" not in " ".join(verdict(load_run(write_run("sure", evaluation=evaluation))))
+    evaluation["length"]["after"] |= {"low": 44.0}
+    assert "that may be chance" in " ".join(
+        verdict(load_run(write_run("wide", evaluation=evaluation)))
+    )
+
+
+def test_a_kl_estimate_below_zero_is_explained(write_run, evaluation):
+    evaluation["kl"] |= {"value": -0.1, "low": -0.2, "high": 0.1}
+    text = " ".join(verdict(load_run(write_run(evaluation=evaluation)))).replace("\xa0", " ")
+    assert "about −0.100 nats per response (95 % interval −0.200 to 0.100, n = 256)" in text
+    assert "the divergence cannot" in text
+
+
 def test_responses_that_do_not_end_are_counted_with_an_interval(write_run):
     rows = [{"before_ended": True, "after_ended": i >= 3} for i in range(12)]
     text = said(load_run(write_run(sampled=rows)))
@@ -139,7 +154,7 @@ def test_demonstrations_are_judged_by_likelihood(write_run, with_manifest):
     run = load_run(write_run(manifest=manifest, metrics=rows, evaluation=None))
     assert verdict(run) == [
         "The negative log-likelihood of held-out responses fell from 2.00 to 1.50 nats per token "
-        "between steps 0 and 9 (perplexity 7.39 to 4.48)."
+        "between steps 0 and 9 (perplexity 7.39 to 4.48, n\xa0=\xa010)."
     ]
 
 

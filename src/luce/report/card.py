@@ -9,7 +9,7 @@ import yaml
 
 from luce.files import write_atomic
 from luce.report import summary, words
-from luce.report.html import command
+from luce.report.html import command, versions
 from luce.report.numbers import count, number, number_range, percent, percent_range, signed
 from luce.report.page import visible
 from luce.report.run import Run, load_run
@@ -140,7 +140,9 @@ def _results(run: Run) -> str:
     nll = summary.held_out_change(run, "nll")
     if nll is not None:
         title = "Held-out negative log-likelihood, nats per token"
-        rows.append((title, number(nll.after), f"before: {number(nll.before)}", ""))
+        rows.append(
+            (title, number(nll.after), f"before: {number(nll.before)}", f"{count(nll.n)} responses")
+        )
     moved = summary.likelihood_of(run)
     if moved is not None:
         where = "held-out pairs" if moved.held_out else "training batches"
@@ -219,8 +221,7 @@ def _data(run: Run) -> str:
 
 def _reproduce(run: Run) -> str:
     parts = [block(command(run), "console")] if command(run) else []
-    versions = run.get("versions") or {}
-    known = [("luce", run.get("luce")), *versions.items(), ("seed", run.get("seed"))]
+    known = [*versions(run).items(), ("seed", run.get("seed"))]
     listed = ", ".join(f"{name} {value}" for name, value in known if value is not None)
     if listed:
         parts.append(f"Made with {plain(listed)}.")

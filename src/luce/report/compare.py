@@ -60,26 +60,30 @@ def render_comparison(runs: Sequence[Run]) -> str:
         figure = draw_overlaid(runs, letters, curve)
         if figure is not None:
             curves.append((curve, inline_svg(figure, curve.name, curve.title, _words(runs, curve))))
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):  # two runs of one recipe are told apart by their folders
+        names = [f"{run.name} ({run.folder.resolve().name})" for run in runs]
+    data = {summary.data_fingerprint(run) for run in runs}
     return render(
         "compare.html.j2",
         {
             "rows": [
-                _row(run, letter, i)
-                for i, (run, letter) in enumerate(zip(runs, letters, strict=True))
+                _row(run, letter, index, name)
+                for index, (run, letter, name) in enumerate(zip(runs, letters, names, strict=True))
             ],
-            "same_data": len({run.get("data_fingerprint") for run in runs}) == 1,
+            "same_data": len(data) == 1 and None not in data,
             "curves": curves,
         },
     )
 
 
-def _row(run: Run, letter: str, index: int) -> dict[str, Any]:
+def _row(run: Run, letter: str, index: int, name: str) -> dict[str, Any]:
     parameters = run.get("objective.parameters") or {}
     lengths = summary.length_of(run)
     return {
         "letter": letter,
         "color": f"--run-{index}",
-        "name": run.name,
+        "name": name,
         "objective": run.get("objective.name"),
         "parameters": ", ".join(f"{key}={value}" for key, value in parameters.items()),
         "status": run.get("status"),

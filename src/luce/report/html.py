@@ -56,6 +56,7 @@ def render_report(run: Run) -> str:
             "ledger_counts": summary.ledger_counts(run),
             "ledger": [_ledger_row(row) for row in run.ledger[:LEDGER_ROWS]],
             "slices": _slices(run),
+            "grades": summary.grades_of(run),
             "curves": [
                 (curve, inline_svg(figure, name, curve.title, describe(curve, run)))
                 for name, (curve, figure) in figures(run).items()
@@ -63,7 +64,7 @@ def render_report(run: Run) -> str:
             "values": _values(run),
             "samples": samples,
             "command": command(run),
-            "versions": run.get("versions") or {},
+            "versions": versions(run),
             "recipe": clip(run.recipe, SOURCE_CHARACTERS) if run.recipe else None,
             "manifest": clip(pretty_json(run.manifest), SOURCE_CHARACTERS),
         },
@@ -76,6 +77,12 @@ def command(run: Run) -> str:
     if isinstance(parts, list | tuple):
         return shlex.join(str(part) for part in parts)
     return str(parts) if parts else ""
+
+
+def versions(run: Run) -> dict[str, str]:
+    """luce and the packages whose code enters a number, with their versions."""
+    found = {"luce": run.get("luce"), **(run.get("versions") or {})}
+    return {str(name): str(version) for name, version in found.items() if version is not None}
 
 
 def _entry(run: Run, key: str, fields: str) -> dict[str, Any]:
@@ -152,10 +159,11 @@ def _facts(run: Run) -> list[tuple[str, Any]]:
         ("Tokens per forward pass, at most", run.get("max_tokens_per_batch")),
         ("End-of-turn token", repr(terminator) if terminator is not None else None),
         ("Layout", f"{layout} ({why})" if layout and why else layout),
-        ("Processor", run.get("machine.cpu")),
+        ("Processor", run.get("machine.cpu") or run.get("machine.processor")),
+        ("Cores", run.get("machine.cores")),
         ("GPUs", ", ".join(map(str, gpus)) if isinstance(gpus, list) else gpus),
         ("Recipe fingerprint", _short(run.get("recipe_fingerprint"))),
-        ("Data fingerprint", _short(run.get("data_fingerprint"))),
+        ("Data fingerprint", _short(summary.data_fingerprint(run))),
     ]
     return [(name, value) for name, value in rows if value not in (None, "", [])]
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from luce.report.curves import CURVES, Curve, Line, downsample, smooth
-from luce.report.numbers import number
+from luce.report.numbers import MINUS
 from luce.report.run import Run
 
 INK = "#7a8591"
@@ -193,7 +193,9 @@ def _finish(axes: Axes, curve: Curve, legend: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _tick(y)))
+    largest = max(abs(low), abs(high))
+    powers = bool(largest < 1e-3 or largest >= 1e6)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _tick(y, powers)))
     axes.tick_params(length=3, width=0.8, pad=3)
     if legend:
         columns = 2 if len(axes.get_legend_handles_labels()[0]) in (2, 4) else 4
@@ -207,7 +209,10 @@ def _finish(axes: Axes, curve: Curve, legend: bool) -> None:
         )
 
 
-def _tick(value: float) -> str:
-    # ticks are round numbers: drop the zeros that significant digits would add
-    text = number(round(value, 12), 4)
-    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+def _tick(value: float, powers: bool) -> str:
+    """A round number without trailing zeros; one axis writes all its ticks in the same way."""
+    text = f"{value:.1e}" if powers and value else f"{value:.6f}"
+    mantissa, *power = text.split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    text = "e".join([mantissa, *(str(int(p)) for p in power)])
+    return "0" if text == "-0" else text.replace("-", MINUS)

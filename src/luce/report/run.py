@@ -63,8 +63,8 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
-        return self.folder.resolve().name
+        """The name in the manifest, else the folder's own."""
+        return str(self.get("name") or self.folder.resolve().name)
 
     def get(self, path: str) -> Any:
         """The manifest's value at a dotted path, or None where there is none.

@@ -62,12 +62,14 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class Change:
-    """A held-out metric at its first and its last evaluation."""
+    """A held-out metric at its first and its last evaluation, at steps `first` and `last`, on n
+    pairs or responses; None where n was not recorded."""
 
     before: float
     after: float
     first: int
     last: int
+    n: int | None
 
 
 def win_rate_of(run: Run) -> Interval | None:
@@ -138,7 +140,7 @@ def likelihood_of(run: Run) -> Likelihood | None:
             change[0].first,
             change[0].last,
             True,
-            _count(run.held_out[-1].get("n")),
+            change[0].n,
         )
     chosen = run.series("logps/chosen").finite
     rejected = run.series("logps/rejected").finite
@@ -161,7 +163,31 @@ def held_out_change(run: Run, metric: str) -> Change | None:
     series = run.series(metric, "eval").finite
     if len(series) < 2:
         return None
-    return Change(series.values[0], series.values[-1], series.steps[0], series.steps[-1])
+    n = _count(run.held_out[-1].get("n"))
+    return Change(series.values[0], series.values[-1], series.steps[0], series.steps[-1], n)
+
+
+def grades_of(run: Run) -> list[tuple[str, Interval, Interval]]:
+    """(part, before, after) of a known reward, where the run was graded by one."""
+    before, after = (dig(run.evaluation, f"gold.{side}") for side in ("before", "after"))
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return []
+    parts = [
+        (
+            name,
+            _interval(before[name], "mean", "low", "high"),
+            _interval(grade, "mean", "low", "high"),
+        )
+        for name, grade in after.items()
+        if name in before
+    ]
+    return [(name, b, a) for name, b, a in parts if b is not None and a is not None]
+
+
+def data_fingerprint(run: Run) -> str | None:
+    """The hash of every token and label trained on; None where it was not recorded."""
+    found = run.get("data.fingerprint") or run.get("data_fingerprint")
+    return None if found is None else str(found)
 
 
 def ledger_counts(run: Run) -> list[tuple[str, str, int]]:

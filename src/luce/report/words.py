@@ -14,6 +14,7 @@ from luce.report.numbers import (
 )
 from luce.report.run import Run, dig
 from luce.report.summary import (
+    Change,
     Interval,
     Likelihood,
     accuracy_of,
@@ -101,7 +102,7 @@ def _nll(run: Run) -> str | None:
     return (
         f"The negative log-likelihood of held-out responses {verb} from {number(change.before)} to "
         f"{number(change.after)} nats per token between steps {change.first} and {change.last} "
-        f"(perplexity {_perplexity(change.before)} to {_perplexity(change.after)})."
+        f"(perplexity {_perplexity(change.before)} to {_perplexity(change.after)}{_n(change)})."
     )
 
 
@@ -152,10 +153,12 @@ def _length(run: Run) -> str | None:
         size = f"{_whole(abs(ratio))} {'longer' if ratio > 0 else 'shorter'} than before"
     else:
         size = "as long as before"
+    overlap = after.low <= before.high and before.low <= after.high
+    doubt = "; the intervals overlap, so that may be chance" if overlap else ""
     return (
         f"Its responses are {size}: {number(after.value)} tokens on average "
         f"(95\u00a0% interval {number_range(after.low, after.high)}) against "
-        f"{number(before.value)} ({number_range(before.low, before.high)}){_n(after)}."
+        f"{number(before.value)} ({number_range(before.low, before.high)}){_n(after)}{doubt}."
     )
 
 
@@ -163,9 +166,10 @@ def _kl(run: Run) -> str | None:
     kl = kl_of(run)
     if kl is None:
         return None
+    below = "; the estimate may fall below zero, the divergence cannot" if kl.value < 0 else ""
     return (
-        f"It lies {number(kl.value)} nats per response from the initial policy in KL divergence "
-        f"(95\u00a0% interval {number_range(kl.low, kl.high)}{_n(kl)})."
+        f"Its KL divergence from the initial policy is about {number(kl.value)} nats per response "
+        f"(95\u00a0% interval {number_range(kl.low, kl.high)}{_n(kl)}){below}."
     )
 
 
@@ -284,7 +288,7 @@ def _of(interval: Interval, unit: str) -> str:
     return f"{n} (95\u00a0% interval {percent_range(interval.low, interval.high)})"
 
 
-def _n(interval: Interval) -> str:
+def _n(interval: Interval | Change) -> str:
     return "" if interval.n is None else f", n\u00a0=\u00a0{interval.n:,}"
 
 
