@@ -1,4 +1,4 @@
-"""Numbers done carefully once: sums over ragged rows, logarithms near their edges, finite checks."""
+"""Numbers done carefully once: sums over ragged rows, logarithms near edges, finite checks."""
 
 import math
 from collections.abc import Iterable
