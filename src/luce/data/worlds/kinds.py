@@ -192,16 +192,9 @@ KINDS: dict[str, Kind] = {
             lambda c: sorted(c, key=int),
         ),
         _of_items(
-            "sort_down",
-            "Sort from large to small: {}",
-            _number_triples,
-            _NUMBER_TRIPLE,
-            _numbers,
-            lambda c: sorted(c, key=int, reverse=True),
-        ),
-        _of_items(
             "sort_words", "Sort by the alphabet: {}", _word_triples, _WORD_TRIPLE, _words, sorted
         ),
+        _of_items("repeat", "Say again: {}", _word_triples, _WORD_TRIPLE, _words, lambda c: c),
         _of_items(
             "reverse", "Say in reverse: {}", _word_triples, _WORD_TRIPLE, _words, lambda c: c[::-1]
         ),
@@ -299,7 +292,7 @@ def count_prompts() -> int:
     """How many distinct prompts the world has, both splits together.
 
     >>> count_prompts()
-    640175
+    586535
     """
     return sum(kind.size for kind in KINDS.values())
 

@@ -1,7 +1,7 @@
 """The built-in world `tasks`: small instructions whose answers a program can grade.
 
 Sorting, copying in another case, reversing, picking, counting, small arithmetic, short polite
-replies: 640 175 distinct prompts, a tenth of them held out. The gold reward has three parts
+replies: 586 535 distinct prompts, a tenth of them held out. The gold reward has three parts
 (`luce.data.worlds.gold`); imperfect demonstrators are in `luce.data.worlds.demonstrations`.
 """
 
