@@ -16,7 +16,8 @@ from luce.types import Branch, Group, Place
 def group(prompt: int, response: int) -> Group:
     ids = np.array([response, 9], dtype=np.int32)
     said = Branch(ids, np.ones(2, dtype=bool))
-    return Group(np.array([prompt], dtype=np.int32), (said,), f"{prompt}-{response}", Place("f", 1))
+    asked = np.array([prompt, 8], dtype=np.int32)
+    return Group(asked, (said,), f"{prompt}-{response}", Place("f", 1))
 
 
 def dataset(prompts: list[int]) -> Dataset:
@@ -37,6 +38,15 @@ def test_no_prompt_is_on_both_sides(prompts: list[int], fraction: float, seed: i
     assert train.groups and held.groups
     assert sorted(g.id for g in (*train.groups, *held.groups)) == sorted(g.id for g in whole.groups)
     assert split_by_prompt(whole, fraction, seed)[1].groups == held.groups
+
+
+def test_running_text_is_its_own_prompt() -> None:
+    """A text without a prompt has a BOS before it; all of them would be one prompt otherwise."""
+    bos = np.array([0], dtype=np.int32)
+    texts = [replace(group(0, response), prompt=bos) for response in (1, 2, 3, 3)]
+    whole = replace(dataset([0]), groups=tuple(texts), structure="demonstration")
+    train, held = split_by_prompt(whole, 0.3, 0)
+    assert len(train.groups) + len(held.groups) == 4 and overlap(train.groups, held.groups) == 0
 
 
 def test_about_the_fraction_is_held_out_and_later_rows_move_nobody() -> None:

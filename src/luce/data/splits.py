@@ -25,7 +25,7 @@ def split_by_prompt(dataset: Dataset, fraction: float, seed: int) -> tuple[Datas
         raise DataError(f"data.eval: {fraction} is not a fraction between 0 and 1.")
     of: dict[bytes, list[int]] = {}
     for i, group in enumerate(dataset.groups):
-        of.setdefault(group.prompt.tobytes(), []).append(i)
+        of.setdefault(_asked(group), []).append(i)
     if len(of) < 2:
         raise DataError(
             f"{dataset.source}: all groups have the same prompt, so none can be held out. "
@@ -48,10 +48,18 @@ def split_by_prompt(dataset: Dataset, fraction: float, seed: int) -> tuple[Datas
     )
 
 
+def _asked(group: Group) -> bytes:
+    """What makes two groups the same question: their prompt. Running text has none but a BOS, and
+    is its own."""
+    if len(group.prompt) == 1 and len(group.branches) == 1:
+        return group.prompt.tobytes() + group.branches[0].ids.tobytes()
+    return group.prompt.tobytes()
+
+
 def overlap(train: Sequence[Group], held_out: Sequence[Group]) -> int:
     """How many held-out groups have a prompt that is trained on."""
-    seen = {group.prompt.tobytes() for group in train}
-    return sum(group.prompt.tobytes() in seen for group in held_out)
+    seen = {_asked(group) for group in train}
+    return sum(_asked(group) in seen for group in held_out)
 
 
 def with_mismatched(groups: Sequence[Group], seed: int) -> tuple[Group, ...]:
