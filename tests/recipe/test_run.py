@@ -177,3 +177,42 @@ def test_bf16_and_gradient_checkpointing_train(recipe, tmp_path):
     c = lines(train_run(half) / "metrics.jsonl")[-1]["eval_loss"]
     assert a == pytest.approx(c, abs=0.05)
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_the_reference_is_what_the_recipe_says(recipe, tmp_path, tiny_model_dir):
+    """base under a fresh adapter is the initial policy; a path is another model, and says so."""
+    recipe["model"] |= {"lora": {"r": 4, "alpha": 8.0}}
+    base = train_run(recipe | {"reference": "base", "output_dir": str(tmp_path / "base")})
+    first = lines(base / "metrics.jsonl")[0]
+    assert first["eval_rewards/margins"] == 0
+    other = recipe | {"reference": str(base / "model"), "output_dir": str(tmp_path / "other")}
+    changed = train_run(other)
+    assert lines(changed / "metrics.jsonl")[0]["eval_rewards/margins"] != 0
+    hashes = [
+        json.loads((folder / "manifest.json").read_text())["reference"]["hash"]
+        for folder in (base, changed)
+    ]
+    assert hashes[0] != hashes[1]
+    with pytest.raises(LuceError, match="this policy has none"):
+        train_run(
+            recipe
+            | {"model": str(tiny_model_dir), "reference": "base", "output_dir": str(tmp_path / "x")}
+        )
+
+
+def test_a_reference_cache_of_another_model_is_refused_at_step_0(recipe, tmp_path):
+    """The numbers of a cache are believed only where the policy itself gives them."""
+    folder = train_run(recipe)
+    shard = next((folder / "reference").glob("shard-*.safetensors"))
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(shard, "numpy") as stream:
+        arrays = {name: stream.get_tensor(name).copy() for name in stream.keys()}  # noqa: SIM118
+        named = stream.metadata()
+    arrays["values"] -= 0.5
+    save_file(arrays, shard, named)
+    with pytest.raises(
+        LuceError, match="before the first step the policy and its reference differ"
+    ):
+        train_run(recipe, resume=True)

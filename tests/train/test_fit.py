@@ -80,13 +80,14 @@ def trainer(**changes):
 
 
 def test_sigterm_saves_the_step_it_is_in_and_exits_143(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
     records = fit(trainer(save_steps=1000), RunFolder(tmp_path), [], {})
     next(records)
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
         list(records)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert stopped.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
     assert latest_checkpoint(tmp_path / "checkpoints")[0].step == 1
 
 

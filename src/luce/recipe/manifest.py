@@ -3,7 +3,6 @@
 import datetime
 import os
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -110,6 +109,15 @@ def tokens_fingerprint(groups: Sequence[Group]) -> str:
     )
 
 
+def again(output_dir: str) -> list[str]:
+    """The command that repeats a run from its resolved recipe, into a folder beside it.
+
+    >>> again("runs/a")
+    ['luce', 'train', 'runs/a/recipe.yaml', 'output_dir=runs/a-again']
+    """
+    return ["luce", "train", f"{output_dir}/recipe.yaml", f"output_dir={output_dir}-again"]
+
+
 def build_manifest(
     resolved: Resolved,
     model: CausalPolicy | RewardModel,
@@ -127,7 +135,7 @@ def build_manifest(
     return {
         "luce": versions().get("luce"),
         "name": recipe.name,
-        "command": sys.argv if sys.argv and sys.argv[0] else [],
+        "command": again(recipe.output_dir),
         "created": now(),
         "seed": recipe.train.seed,
         "objective": {

@@ -10,6 +10,7 @@ import json
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -101,9 +102,12 @@ def fit(
     world, settings = trainer.world, trainer.settings
     if world.first:
         _keep_lines(folder, trainer.step, fresh=trainer.step == 0)
-    stop = _watch_for_sigterm()
     started = time.perf_counter()
-    with _append(folder.metrics, world.first) as write, _append(folder.timing, world.first) as tell:
+    with (
+        _sigterm_noted() as stop,
+        _append(folder.metrics, world.first) as write,
+        _append(folder.timing, world.first) as tell,
+    ):
         if trainer.step == 0 and held_out:
             yield write(trainer.evaluate(held_out))
         for record in _steps(trainer, folder):
@@ -219,15 +223,20 @@ def _timing(record: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     }
 
 
-def _watch_for_sigterm() -> dict[str, bool]:
-    """A flag that SIGTERM raises; the loop looks at it after every step."""
+@contextmanager
+def _sigterm_noted() -> Iterator[dict[str, bool]]:
+    """A flag that SIGTERM raises, which the loop looks at after every step; afterwards SIGTERM
+    means again what it meant before."""
     stop = {"now": False}
 
     def ask(signum: int, frame: object) -> None:
         stop["now"] = True
 
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, ask)
     try:
-        signal.signal(signal.SIGTERM, ask)
-    except ValueError:  # not the main thread: whoever runs it there handles signals there
-        pass
-    return stop
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
