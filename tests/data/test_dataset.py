@@ -65,6 +65,7 @@ def test_rows_too_long_are_dropped_and_listed_without_a_stop(
     source = jsonl([pair(1), {**pair(2), "prompt": "long " * 200}, pair(3)])
     found = load(source, renderer, DataSettings(max_length=128))
     assert dropped(found) == {2: "too_long"}
+    assert (found.rows_used, found.rows_dropped) == (2, 1)
     (entry,) = found.ledger
     assert entry["id"] == f"{source}:2" and "max_length is 128" in entry["detail"]
     with pytest.raises(DataError, match=":2: .* tokens, max_length is 128"):
