@@ -67,6 +67,8 @@ def test_a_sample_depends_on_the_seed_its_prompt_and_its_number_alone(
         small = SamplingSettings(max_new_tokens=8, max_batch_tokens=budget)
         assert ids(generate(model, PROMPTS, 3, small, seed=4, stop_ids=STOP)) == together
     assert ids(generate(model, PROMPTS[:2], 3, settings, seed=4, stop_ids=STOP)) == together[:2]
+    first, second = ids(generate(model, [[5, 6]] * 2, 3, settings, seed=4, stop_ids=STOP))
+    assert first != second
     fewer = ids(generate(model, PROMPTS, 2, settings, seed=4, stop_ids=STOP))
     assert fewer == [row[:2] for row in together]
     assert ids(generate(model, PROMPTS, 3, settings, seed=5, stop_ids=STOP)) != together

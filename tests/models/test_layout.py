@@ -68,3 +68,19 @@ def test_padding_stays_under_a_quarter_of_a_row(
         lengths = row.attention_mask.sum(1)
         assert lengths.min() >= SHORTEST_IN_BUCKET * row.input_ids.shape[1]
         assert lengths.max() == row.input_ids.shape[1]
+
+
+def test_packed_rows_are_no_longer_than_they_must_be(
+    random_groups: Callable[..., list[Group]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = pack(random_groups(30))
+    (one,) = lay_out(packed, "packed", "scored")
+    monkeypatch.setattr("luce.models.layout.PACKED_WIDTH", 40)
+    (many,) = lay_out(packed, "packed", "scored")
+    assert one.input_ids.shape[1] > 40 >= many.input_ids.shape[1] and many.attention_mask is None
+    assert contexts(many) == contexts(one)
+    assert many.input_ids.numel() < 1.1 * one.input_ids.numel() + 40
+    monkeypatch.setattr("luce.models.layout.PACKED_WIDTH", 3)
+    (narrow,) = lay_out(packed, "packed", "scored")
+    longest = max(g.longest for g in random_groups(30)) - 1
+    assert narrow.input_ids.shape[1] == longest and contexts(narrow) == contexts(one)

@@ -70,8 +70,10 @@ def test_a_frozen_head_gives_the_same_gradient_of_the_hidden_states(softcap: flo
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
-def test_only_a_bias_may_be_trained() -> None:
+@pytest.mark.parametrize("hidden_too", [False, True])
+def test_of_the_head_only_a_bias_may_be_trained(hidden_too: bool) -> None:
     hidden, weight = random(TOKENS, HIDDEN), random(VOCABULARY, HIDDEN)
+    hidden.requires_grad_(hidden_too)
     bias = torch.zeros(VOCABULARY, dtype=torch.float64, requires_grad=True)
     linear_log_prob(hidden, weight, torch.arange(TOKENS), bias, chunk=4).sum().backward()
     expected = torch.bincount(torch.arange(TOKENS), minlength=VOCABULARY) - (

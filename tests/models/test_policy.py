@@ -116,6 +116,17 @@ def test_order_and_splitting_of_groups_change_nothing(
         torch.testing.assert_close(total, a + b, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "mistral_window"])
+def test_short_packed_rows_with_free_ends_give_the_same(
+    name: str, policy: MakePolicy, groups: list[Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = policy(name, torch.float64, layout="packed")
+    expected = model.log_probs(pack(groups))
+    monkeypatch.setattr("luce.models.layout.PACKED_WIDTH", 20)
+    atol = 1e-5 if name in SOFTMAX_IN_FLOAT32 else 1e-9
+    torch.testing.assert_close(model.log_probs(pack(groups)), expected, rtol=0, atol=atol)
+
+
 def test_unscored_tokens_are_context_and_not_counted(
     policy: MakePolicy, group: Callable[..., Group]
 ) -> None:
@@ -192,6 +203,13 @@ def test_sixteen_bit_weights_are_checked_and_run(policy: MakePolicy, groups: lis
     exact = policy("llama").log_probs(pack(groups))
     assert values.dtype == torch.float32
     assert (values - exact).abs().max().item() < 0.5
+
+
+def test_a_network_may_be_made_a_policy_twice(policy: MakePolicy, groups: list[Group]) -> None:
+    first = policy("llama")
+    second = CausalPolicy(first.inner, first.tokenizer, "again")
+    assert second.layout == first.layout == "shared"
+    assert torch.equal(second.plain_log_probs(pack(groups)), first.plain_log_probs(pack(groups)))
 
 
 def test_the_layout_is_a_known_word(policy: MakePolicy) -> None:

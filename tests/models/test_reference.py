@@ -201,7 +201,8 @@ def test_tokens_prompt_and_scoring_are_all_part_of_the_key(group: Callable[..., 
     rows = [
         group([5, 6], [7, 1]),
         group([5], [6, 7, 1]),
+        group([5, 9], [7, 1]),
         group([5, 6], [8, 1]),
         group([5, 6], [7, 1], scored=[False, True]),
     ]
-    assert len({token_key(row, row.branches[0]) for row in rows}) == 4
+    assert len({token_key(row, row.branches[0]) for row in rows}) == 5

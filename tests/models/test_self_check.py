@@ -61,6 +61,14 @@ def test_responses_that_see_each_other_are_noticed(
     )
 
 
+def test_layers_that_pass_the_attention_by_are_noticed(
+    policy: Callable[..., CausalPolicy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention.SharedRow, "calls", property(lambda s: 1, lambda s, n: None))
+    model = policy("llama")
+    assert model.layout == "packed" and "1 of 2 layers" in model.warnings[0]
+
+
 def test_a_fault_that_comes_later_is_found_on_the_rows_given(
     policy: Callable[..., CausalPolicy], groups: list[Group], request: pytest.FixtureRequest
 ) -> None:

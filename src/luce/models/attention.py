@@ -140,6 +140,9 @@ def plain_implementation(model: PreTrainedModel) -> str:
     config = model.config.get_text_config()
     capped = getattr(config, "attn_logit_softcapping", None) is not None
     chosen = model.config._attn_implementation or "eager"
+    if chosen == IMPLEMENTATION:
+        # the network is in a policy already
+        chosen = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"
     return "eager" if capped and chosen == "sdpa" else chosen
 
 

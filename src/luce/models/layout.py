@@ -3,8 +3,8 @@
 Three layouts give the same numbers:
 
 - `shared`: the row as it is, each prompt once; needs the attention of `luce.models.attention`.
-- `packed`: one row with a segment per sequence, prompts repeated; transformers keeps segments
-  apart by their restarting position ids.
+- `packed`: rows filled with sequences back to back, prompts repeated; transformers keeps sequences
+  apart by their restarting position ids, under a mask of width × width: so rows are kept short.
 - `padded`: a row per sequence, padded on the right, sequences of like length together.
 """
 
@@ -25,6 +25,10 @@ LAYOUTS: tuple[Layout, ...] = ("shared", "packed", "padded")
 SHORTEST_IN_BUCKET = 0.75
 """Sequences are padded together when the shortest has at least this part of the longest's length:
 a quarter of padding costs less than many small batches."""
+
+PACKED_WIDTH = 512
+"""Tokens of a packed row, or of the longest sequence if that is more. The mask over a row costs its
+square; a row much longer than its sequences computes mostly what it then masks."""
 
 
 @dataclass(frozen=True)
@@ -123,15 +127,31 @@ def _sequences(packed: Packed) -> Iterator[_Sequence]:
 def _packed(
     packed: Packed, sequences: tuple[_Sequence, ...], index: Tensor, wanted: tuple[Tensor, ...]
 ) -> Rows:
-    ids = [s.of(packed.input_ids) for s in sequences]
-    positions = [torch.arange(len(s), device=index.device) for s in sequences]
-    read, offset = [], 0
-    for sequence, number in zip(sequences, wanted, strict=True):
-        read.append(offset + sequence.within(index[number]))
-        offset += len(sequence)
-    return Rows(
-        torch.cat(ids)[None], torch.cat(positions)[None], None, torch.cat(read), torch.cat(wanted)
-    )
+    """Sequences in rows, first-fit decreasing. What stays free at the end of a row counts its
+    positions from 0, like a sequence of its own, and is not read."""
+    width = max(PACKED_WIDTH, max(len(s) for s in sequences))
+    filled: list[int] = []
+    places = {}
+    for i in sorted(range(len(sequences)), key=lambda i: -len(sequences[i])):
+        length = len(sequences[i])
+        row = next((r for r, used in enumerate(filled) if used + length <= width), len(filled))
+        if row == len(filled):
+            filled.append(0)
+        places[i] = (row, filled[row])
+        filled[row] += length
+    width = max(filled)
+    ids = packed.input_ids.new_zeros(len(filled), width)
+    positions = torch.zeros_like(ids)
+    for row, used in enumerate(filled):
+        positions[row, used:] = torch.arange(width - used, device=ids.device)
+    read = []
+    for i, number in enumerate(wanted):
+        row, start = places[i]
+        end = start + len(sequences[i])
+        ids[row, start:end] = sequences[i].of(packed.input_ids)
+        positions[row, start:end] = torch.arange(end - start, device=ids.device)
+        read.append(row * width + start + sequences[i].within(index[number]))
+    return Rows(ids, positions, None, torch.cat(read), torch.cat(wanted))
 
 
 def _padded(
