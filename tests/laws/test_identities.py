@@ -54,7 +54,7 @@ def test_a_hinge_on_a_scaled_ratio_is_a_scaled_hinge_with_delta_one_over_beta(be
 
 
 @pytest.mark.parametrize(
-    "same", [rdpo(alpha=0.0), cdpo(epsilon=0.0), robust_dpo(epsilon=0.0)], ids=lambda o: o.name
+    "same", [rdpo(alpha=0.0), cdpo(eps=0.0), robust_dpo(eps=0.0)], ids=lambda o: o.name
 )
 def test_with_its_parameter_at_zero_it_is_dpo(same, pairs):
     torch.testing.assert_close(same(pairs()), dpo()(pairs()))
@@ -63,7 +63,7 @@ def test_with_its_parameter_at_zero_it_is_dpo(same, pairs):
 def test_cdpo_is_dpo_with_a_softer_label(pairs):
     one = pairs()
     softer = replace(one, label=0.8 * one.label + 0.1)
-    torch.testing.assert_close(cdpo(epsilon=0.1)(one), dpo()(softer))
+    torch.testing.assert_close(cdpo(eps=0.1)(one), dpo()(softer))
 
 
 def test_ln_dpo_with_a_certain_reference_is_simpo_without_gamma(pairs):

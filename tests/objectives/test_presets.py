@@ -178,7 +178,7 @@ def test_cpo_and_orpo_take_the_sum_where_told(pair):
 
 def test_robust_dpo_can_be_negative(pair):
     certain = replace(pair.chosen, policy=torch.zeros(2, dtype=torch.float64))
-    assert cost(robust_dpo(beta=20.0, epsilon=0.4), replace(pair, chosen=certain)) < 0
+    assert cost(robust_dpo(beta=20.0, eps=0.4), replace(pair, chosen=certain)) < 0
 
 
 def test_kto_weighs_its_two_sides(pair):
@@ -211,8 +211,8 @@ def test_sft_counts_every_token_alike(responses):
 
 BAD = {
     "dpo": {"beta": 0.0},
-    "cdpo": {"epsilon": 0.5},
-    "robust_dpo": {"epsilon": -0.1},
+    "cdpo": {"eps": 0.5},
+    "robust_dpo": {"eps": -0.1},
     "ipo": {"tau": 0.0},
     "slic": {"lam": -1.0},
     "simpo": {"gamma": -0.5},

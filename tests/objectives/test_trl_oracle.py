@@ -132,7 +132,7 @@ SAME = {
     "hinge": (gpo_hinge(beta=0.3), {"beta": 0.3}),
     "ipo": (ipo(tau=0.3, per_token=True), {"beta": 0.3}),
     "sigmoid_norm": (ln_dpo(beta=2.0), {"beta": 2.0}),
-    "robust": (robust_dpo(beta=0.3, epsilon=0.2), {"beta": 0.3, "label_smoothing": 0.2}),
+    "robust": (robust_dpo(beta=0.3, eps=0.2), {"beta": 0.3, "label_smoothing": 0.2}),
 }
 
 
@@ -147,7 +147,7 @@ def test_its_sigmoid_ignores_label_smoothing(pairs):
     """With ε = 0.1 it still is DPO, not cDPO."""
     theirs = trl_dpo(pairs, "sigmoid", label_smoothing=0.1)
     agree(dpo()(pairs).mean(), theirs, pairs.chosen.policy)
-    assert (cdpo(epsilon=0.1)(pairs).mean() - theirs).abs() > 1e-3
+    assert (cdpo(eps=0.1)(pairs).mean() - theirs).abs() > 1e-3
 
 
 def test_its_ipo_is_not_the_papers_sum(pairs):

@@ -43,28 +43,28 @@ def dpo(beta: float = 0.1) -> Objective:
     )
 
 
-def cdpo(beta: float = 0.1, epsilon: float = 0.1) -> Objective:
+def cdpo(beta: float = 0.1, eps: float = 0.1) -> Objective:
     """Conservative DPO: (1 − ε)(−log σ(β h)) + ε (−log σ(−β h)): a share ε of labels is wrong."""
-    beta, epsilon = positive("cdpo.beta", beta), flip_rate("cdpo.epsilon", epsilon)
+    beta, eps = positive("cdpo.beta", beta), flip_rate("cdpo.eps", eps)
     return Objective(
         scores.log_ratio(beta),
         LOSSES["logistic"],
-        labels=flipped(epsilon),
+        labels=flipped(eps),
         name="cdpo",
-        parameters={"beta": beta, "epsilon": epsilon},
+        parameters={"beta": beta, "eps": eps},
         source="Mitchell (2023), A note on DPO with noisy preferences and relationship to IPO",
     )
 
 
-def robust_dpo(beta: float = 0.1, epsilon: float = 0.1) -> Objective:
+def robust_dpo(beta: float = 0.1, eps: float = 0.1) -> Objective:
     """Robust DPO: [(1 − ε) L(h) − ε L(−h)] / (1 − 2ε), L(h) = −log σ(β h); can be negative."""
-    beta, epsilon = positive("robust_dpo.beta", beta), flip_rate("robust_dpo.epsilon", epsilon)
+    beta, eps = positive("robust_dpo.beta", beta), flip_rate("robust_dpo.eps", eps)
     return Objective(
         scores.log_ratio(beta),
         LOSSES["logistic"],
-        labels=unbiased(epsilon),
+        labels=unbiased(eps),
         name="robust_dpo",
-        parameters={"beta": beta, "epsilon": epsilon},
+        parameters={"beta": beta, "eps": eps},
         source="Chowdhury et al. (2024), arXiv:2403.00409",
     )
 
