@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from luce.data.pack import pack
 from luce.errors import ModelError
+from luce.models import reward
 from luce.models.export import save_model
 from luce.models.layout import LAYOUTS, Layout
 from luce.models.load import LoraSettings
@@ -157,6 +158,15 @@ def test_responses_that_end_with_padding_are_not_exported(
     with pytest.raises(ModelError, match="ends with <pad>"):
         save_model(model, tmp_path / "reward", packed=row)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_classifier_that_reads_elsewhere_is_refused(
+    tiny_model_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = reward.plain_scores
+    monkeypatch.setattr(reward, "plain_scores", lambda model, rows: plain(model, rows) + 1)
+    with pytest.raises(ModelError, match="does not read its reward at the last token"):
+        load_reward_model(str(tiny_model_dir))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "gemma2"])
