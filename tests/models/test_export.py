@@ -62,6 +62,15 @@ def test_an_adapter_stays_an_adapter_of_its_true_base(
     assert list(again.trainable()) == list(policy.trainable())
 
 
+def test_an_adapter_finds_its_base_from_any_working_folder(
+    tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_model_dir.parent)
+    save_model(trained(Path(tiny_model_dir.name), LoraSettings(r=4)), tmp_path / "adapter")
+    monkeypatch.chdir(tmp_path)
+    assert load_policy("./adapter").base == str(tiny_model_dir)
+
+
 def test_an_adapter_is_not_given_another_adapter(tiny_model_dir: Path, tmp_path: Path) -> None:
     save_model(trained(tiny_model_dir, LoraSettings(r=4)), tmp_path / "adapter")
     with pytest.raises(ModelError, match="an adapter already"):
