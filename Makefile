@@ -4,6 +4,7 @@ TORCH ?= torch==2.13.0
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
+DEMO ?= runs/demo
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +17,7 @@ endif
 .PHONY: demo test check setup format clean
 
 demo: $(STAMP)
-	$(BIN)/luce demo
+	$(BIN)/luce demo --output-dir $(DEMO)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS)

@@ -9,7 +9,7 @@ def demo(*, output_dir: Path = Path("runs/demo"), seed: int = 0, quick: bool = F
     Parameters
     ----------
     output_dir
-        Where the run is written.
+        An empty or new folder: the world's data, both runs and their reports go there.
     seed
         Of the world, the model and the training.
     quick
