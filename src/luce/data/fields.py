@@ -35,7 +35,7 @@ def number(
 ) -> float:
     """A finite number in [low, high], or in (low, high]; numbers written as text count.
 
-    >>> number("0.5", "label", Place("a", 1), 0, 1)
+    >>> number("0.5", "label", Place("a", 1), 0.0, 1.0)
     0.5
     """
     wanted = "a finite number"
