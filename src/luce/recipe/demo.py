@@ -53,10 +53,10 @@ class Plan:
     shape: Shape
     sft: Mapping[str, Any]
     dpo: Mapping[str, Any]
-    samples: int = 2
+    samples: int = 4
     vocab_size: int = 1024
     habits: Habits = Habits()
-    temperature: float = 0.25
+    temperature: float = 0.1
     max_new_tokens: int = 48
     beta: float = 0.1
 
@@ -65,8 +65,8 @@ _SHAPE = Shape(hidden=128, layers=4, heads=4, max_positions=256)
 _SFT = {"learning_rate": 2e-3, "batch_size": 32, "warmup_ratio": 0.05, "adam_beta2": 0.95}
 _DPO = {"learning_rate": 2e-4, "batch_size": 32, "warmup_ratio": 0.1, "logging_steps": 5}
 FULL = Plan(
-    demonstrations=40_000,
-    preference_prompts=3_000,
+    demonstrations=50_000,
+    preference_prompts=4_000,
     held_out_prompts=500,
     shape=_SHAPE,
     sft=_SFT | {"logging_steps": 50},
@@ -74,7 +74,7 @@ FULL = Plan(
 )
 QUICK = Plan(
     demonstrations=1_500,
-    preference_prompts=150,
+    preference_prompts=100,
     held_out_prompts=40,
     shape=Shape(hidden=32, layers=2, heads=2, max_positions=256),
     sft=_SFT | {"logging_steps": 10},
