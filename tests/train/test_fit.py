@@ -117,7 +117,9 @@ def test_a_torn_last_line_is_cut_off_on_resume(tmp_path):
     with open(tmp_path / "metrics.jsonl", "a") as stream:
         stream.write('{"split": "tra')
     list(fit(trainer(), RunFolder(tmp_path), [], {}, resume=True))
-    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").open()]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
     assert steps == list(range(1, 10))
 
 
@@ -141,7 +143,7 @@ def test_rows_that_cost_nan_are_written_out(tmp_path):
     broken.learner.respond = lambda groups: _nan(respond(groups))
     with pytest.raises(LuceError, match="nonfinite.jsonl"):
         list(fit(broken, RunFolder(tmp_path), [], {}))
-    rows = [json.loads(line) for line in (tmp_path / "nonfinite.jsonl").open()]
+    rows = [json.loads(line) for line in (tmp_path / "nonfinite.jsonl").read_text().splitlines()]
     assert rows[0]["file"] == "toy.jsonl" and rows[0]["step"] == 1 and rows[0]["cost"] == "nan"
 
 

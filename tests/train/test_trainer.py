@@ -42,7 +42,8 @@ def test_the_cut_into_micro_batches_changes_nothing(objective, responses):
 def test_a_step_is_the_gradient_of_the_weighted_mean_over_its_rows():
     groups = make_groups(4)
     groups = [
-        type(g)(**{**g.__dict__, "weight": w}) for g, w in zip(groups, (1, 2, 3, 4), strict=True)
+        type(g)(**{**g.__dict__, "weight": w})
+        for g, w in zip(groups, (1.0, 2.0, 3.0, 4.0), strict=True)
     ]
     learner = TableLearner(torch.float64)
     objective = make_objective("dpo", {})
@@ -50,10 +51,11 @@ def test_a_step_is_the_gradient_of_the_weighted_mean_over_its_rows():
     expected = TableLearner(torch.float64)
     costs = torch.cat([_cost_of(expected, objective, g) for g in groups])
     weights = torch.tensor([1.0, 2, 3, 4], dtype=torch.float64)
-    ((costs * weights).sum() / 10).backward()
+    loss = (costs * weights).sum() / 10
+    loss.backward()
     record = next(trainer.steps())
     torch.testing.assert_close(learner.table.grad, expected.table.grad)
-    assert record["loss"] == pytest.approx(float((costs * weights).sum()) / 10)
+    assert record["loss"] == pytest.approx(float(loss.detach()))
 
 
 def _cost_of(learner, objective, group):

@@ -5,6 +5,7 @@ gradients of the *sums* of costs, and divides once by the global weight: the mea
 batch does not depend on how it was cut or over how many ranks it was spread.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,11 +154,8 @@ class Trainer:
     def _backward(self, groups: list[Group], means: Means, statistics: Means) -> float:
         """Add a micro-batch's gradient; returns its weight."""
         cost, weight, batch = self._cost(groups)
-        bad = [
-            Bad(g, float(c))
-            for g, c, ok in zip(groups, cost, cost.isfinite(), strict=True)
-            if not ok
-        ]
+        costs = zip(groups, cost.tolist(), strict=True)
+        bad = [Bad(group, value) for group, value in costs if not math.isfinite(value)]
         if bad:
             first = bad[0]
             raise NonFiniteStep(
