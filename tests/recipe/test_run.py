@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -216,3 +217,17 @@ def test_a_reference_cache_of_another_model_is_refused_at_step_0(recipe, tmp_pat
         LuceError, match="before the first step the policy and its reference differ"
     ):
         train_run(recipe, resume=True)
+
+
+def test_a_run_that_blows_up_stops_before_the_weights_and_says_so(recipe):
+    recipe["train"] |= {"learning_rate": 1e30, "warmup_ratio": 0.0}
+    with pytest.raises(LuceError, match="No weight was changed"):
+        train_run(recipe)
+    folder = Path(recipe["output_dir"])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (
+        manifest["status"] == "failed"
+        and "not finite" in manifest["error"]
+        or "nan" in manifest["error"]
+    )
+    assert not (folder / "model").exists() and not (folder / "report.html").exists()

@@ -139,6 +139,8 @@ def load_data(
         split=data.split,
         config=data.config,
         limit=data.limit,
+        pairs=data.pairs,
+        contradictions=data.contradictions,
     )
     dataset = load(data.path, renderer, settings, objective.structure, vocabulary)
     train, held_out, evaluation = list(dataset.groups), [], None

@@ -6,7 +6,6 @@
 Each stage leaves files, so a run that was killed anywhere goes on with `resume`.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,8 +131,14 @@ def _carry_out(
         write_json(folder / "manifest.json", manifest | {"status": "running"})
 
     trainer = _trainer(resolved, model, reference.cache, data, world)
-    initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
-    _fit(trainer, folder, data, resolved, manifest, resume, allow_change, console)
+    try:
+        initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
+        _fit(trainer, folder, data, resolved, manifest, resume, allow_change, console)
+    except LuceError as error:
+        if world.first:
+            failed = {"status": "failed", "steps": trainer.step, "error": str(error)}
+            write_json(folder / "manifest.json", manifest | failed)
+        raise
 
     if world.first:
         off = export(folder, model, renderer, data, recipe)
@@ -244,15 +249,3 @@ def _tell_result(console: Console, folder: Path, evaluation: Mapping[str, Any]) 
             f"(n = {held_out['n']})"
         )
     console.print(f"report: {folder / 'report.html'}")
-
-
-def manifest_of(folder: Path) -> dict[str, Any]:
-    """The manifest of a run folder.
-
-    Raises:
-        LuceError: there is none.
-    """
-    path = folder / "manifest.json"
-    if not path.exists():
-        raise LuceError(f"{folder}: no manifest.json, so this is no run folder.")
-    return json.loads(path.read_text("utf-8", "surrogatepass"))

@@ -71,6 +71,13 @@ class Data(Section):
     score_turns: Literal["all_assistant", "last"] = Field(
         default="all_assistant", description="which turns of a response are scored"
     )
+    pairs: Literal["best_vs_worst", "all"] = Field(
+        default="best_vs_worst", description="which pairs a ranking gives"
+    )
+    contradictions: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="what becomes of rows that judge the same responses in opposite ways",
+    )
     limit: Positive | None = Field(default=None, description="read this many rows only")
 
 
