@@ -92,4 +92,7 @@ def _fail(message: str, code: int, debug: bool) -> int:
 
 def main() -> None:
     """Entry point of the `luce` script."""
+    # Threads that wait for each other by spinning cost a busy machine fifty times the work itself;
+    # read by OpenMP when torch is loaded, so it is set before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:]))
