@@ -9,11 +9,13 @@ edited and run again with `luce train`.
 
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from rich.console import Console
 
@@ -58,14 +60,14 @@ class Plan:
     habits: Habits = Habits()
     temperature: float = 0.1
     max_new_tokens: int = 48
-    beta: float = 0.1
+    beta: float = 0.3
 
 
 _SHAPE = Shape(hidden=128, layers=4, heads=4, max_positions=256)
 _SFT = {"learning_rate": 2e-3, "batch_size": 32, "warmup_ratio": 0.05, "adam_beta2": 0.95}
 _DPO = {"learning_rate": 2e-4, "batch_size": 32, "warmup_ratio": 0.1, "logging_steps": 5}
 FULL = Plan(
-    demonstrations=50_000,
+    demonstrations=40_000,
     preference_prompts=4_000,
     held_out_prompts=500,
     shape=_SHAPE,
@@ -103,6 +105,23 @@ def run_demo(
         raise LuceError(
             f"{out}: exists and is not an empty folder. Remove it, or set another --output-dir."
         )
+    with _one_thread():
+        return _carry_out(plan, out, seed, report)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products this small gain little from a second thread, and where other programs keep the
+    cores busy the threads wait for each other many times longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _carry_out(plan: Plan, out: Path, seed: int, report: Callable[[str], object]) -> Path:
     stages = _Stages(report)
     world = Tasks(seed)
     prompts = world.prompts(plan.demonstrations + plan.preference_prompts)
