@@ -63,7 +63,7 @@ class Plan:
     beta: float = 0.3
 
 
-_SHAPE = Shape(hidden=128, layers=4, heads=4, max_positions=256)
+_SHAPE = Shape(hidden=136, layers=4, heads=4, max_positions=256)
 _SFT = {"learning_rate": 2e-3, "batch_size": 32, "warmup_ratio": 0.05, "adam_beta2": 0.95}
 _DPO = {"learning_rate": 2e-4, "batch_size": 32, "warmup_ratio": 0.1, "logging_steps": 5}
 FULL = Plan(
