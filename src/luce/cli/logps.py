@@ -18,7 +18,7 @@ def logps(recipe: str, /, *overrides: str, json: bool = False) -> None:
     from luce.cli.output import print_json
     from luce.recipe.logps import build_cache
 
-    made = build_cache(recipe, overrides, Console(stderr=True, highlight=False))
+    made = build_cache(recipe, overrides, Console(stderr=True, highlight=False, soft_wrap=True))
     if json:
         print_json(made)
     else:

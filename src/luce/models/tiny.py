@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from luce.errors import ModelError
+from luce.models.load import quietly
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 BYTES = 256
@@ -161,6 +162,7 @@ def new_model_folder(
     tokenizer.model_max_length = (shape or Shape()).max_positions
     model = new_model(tokenizer, shape, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    with quietly():
+        model.save_pretrained(out)
+        tokenizer.save_pretrained(out)
     return model

@@ -65,7 +65,7 @@ class Plan:
 
 _SHAPE = Shape(hidden=136, layers=4, heads=4, max_positions=256)
 _SFT = {"learning_rate": 2e-3, "batch_size": 32, "warmup_ratio": 0.05, "adam_beta2": 0.95}
-_DPO = {"learning_rate": 2e-4, "batch_size": 32, "warmup_ratio": 0.1, "logging_steps": 5}
+_DPO = {"learning_rate": 2e-4, "batch_size": 32, "warmup_ratio": 0.1, "eval_steps": 40}
 FULL = Plan(
     demonstrations=40_000,
     preference_prompts=4_000,
@@ -170,7 +170,7 @@ class _Stages:
 
 
 def _train(recipe: Path) -> Path:
-    return train_run(recipe, console=Console(stderr=True, highlight=False))
+    return train_run(recipe, console=Console(stderr=True, highlight=False, soft_wrap=True))
 
 
 def _write_recipe(out: Path, stage: str, plan: Plan, seed: int) -> Path:
