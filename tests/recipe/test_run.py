@@ -131,11 +131,12 @@ def test_resuming_a_finished_run_changes_no_weight(recipe):
 
 
 def test_a_resume_with_other_data_names_the_difference(recipe, pairs):
-    train_run(recipe)
-    text = pairs.read_text().replace("thanks", "thank you")
-    pairs.write_text(text)
+    folder = train_run(recipe)
+    before = {p: p.read_bytes() for p in folder.glob("*.*")}
+    pairs.write_text(pairs.read_text().replace("thanks", "thank you"))
     with pytest.raises(LuceError, match="this run has changed since: .*data"):
         train_run(recipe, resume=True)
+    assert {p: p.read_bytes() for p in folder.glob("*.*")} == before
 
 
 def test_the_python_face_trains(recipe, tmp_path):

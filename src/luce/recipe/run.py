@@ -39,7 +39,7 @@ from luce.recipe.python import python_recipe
 from luce.recipe.reference import Reference, prepare_reference
 from luce.report import Run, load_run, write_card, write_report
 from luce.train.distributed import World, join_world, leave_world
-from luce.train.fit import RunFolder, fit, locked
+from luce.train.fit import RunFolder, fit, locked, resumable
 from luce.train.learners import PolicyLearner, RewardLearner
 from luce.train.sinks import ConsoleSink, Sink, tracker
 from luce.train.trainer import Trainer
@@ -125,6 +125,9 @@ def _carry_out(
     _check_layout(console, model, data, recipe.train.max_tokens_per_batch)
     reference = prepare_reference(recipe, objective, model, data, folder, world, console)
     manifest = build_manifest(resolved, model, renderer, data, reference.facts)
+    same = _identity(resolved, manifest)
+    if resume:  # a run that may not go on is left as it is
+        resumable(RunFolder(folder), same, allow_change)
     if world.first:
         write_atomic(folder / "recipe.yaml", dump_resolved(resolved))
         write_jsonl(folder / "rows.jsonl", data.ledger)
@@ -133,7 +136,7 @@ def _carry_out(
     trainer = _trainer(resolved, model, reference.cache, data, world)
     try:
         initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
-        _fit(trainer, folder, data, resolved, manifest, resume, allow_change, console)
+        _fit(trainer, folder, data, resolved, same, resume, allow_change, console)
     except LuceError as error:
         if world.first:
             failed = {"status": "failed", "steps": trainer.step, "error": str(error)}
@@ -189,24 +192,28 @@ def _start(
     return {}
 
 
-def _fit(
-    trainer: Trainer,
-    folder: Path,
-    data: Data,
-    resolved: Resolved,
-    manifest: Mapping[str, Any],
-    resume: bool,
-    allow_change: Sequence[str],
-    console: Console,
-) -> None:
+def _identity(resolved: Resolved, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What may not change between this run and its resumption."""
     facts = {
         "data (content)": manifest["data"]["fingerprint"],
         "model (weights)": manifest["model"]["initial_hash"],
         "reference (weights)": manifest["reference"]["hash"],
         "template": manifest["template_hash"],
     }
+    return identity(written(resolved.recipe), facts)
+
+
+def _fit(
+    trainer: Trainer,
+    folder: Path,
+    data: Data,
+    resolved: Resolved,
+    same: Mapping[str, Any],
+    resume: bool,
+    allow_change: Sequence[str],
+    console: Console,
+) -> None:
     recipe = resolved.recipe
-    same = identity(written(recipe), facts)
     sinks: list[Sink] = []
     if trainer.world.first:
         every = recipe.train.logging_steps

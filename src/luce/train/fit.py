@@ -22,7 +22,7 @@ import torch
 
 from luce.errors import CheckpointError, LuceError
 from luce.files import write_jsonl
-from luce.train.checkpoint import latest_checkpoint, save_checkpoint
+from luce.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from luce.train.trainer import NonFiniteStep, Trainer
 from luce.types import Group
 
@@ -98,7 +98,13 @@ def fit(
         SystemExit: 143 after a SIGTERM, with the checkpoint of the last step saved.
     """
     if resume:
-        yield from _restore(trainer, folder, identity, allow_change)
+        checkpoint, damaged = resumable(folder, identity, allow_change)
+        for line in damaged:
+            yield {"split": "note", "note": f"{line} Going back to an older checkpoint."}
+        if checkpoint is not None:
+            trainer.restore(checkpoint.tensors, checkpoint.values)
+            note = f"Resumed at step {trainer.step} from {checkpoint.path}."
+            yield {"split": "note", "note": note}
     world, settings = trainer.world, trainer.settings
     if world.first:
         _keep_lines(folder, trainer.step, fresh=trainer.step == 0)
@@ -146,23 +152,24 @@ def _save(trainer: Trainer, folder: RunFolder, identity: Mapping[str, Any]) -> N
     trainer.world.barrier()
 
 
-def _restore(
-    trainer: Trainer, folder: RunFolder, identity: Mapping[str, Any], allow_change: Sequence[str]
-) -> Iterator[dict[str, Any]]:
+def resumable(
+    folder: RunFolder, identity: Mapping[str, Any], allow_change: Sequence[str] = ()
+) -> tuple[Checkpoint | None, list[str]]:
+    """The newest good checkpoint of this very run, and a line for each newer, damaged one.
+
+    Raises:
+        CheckpointError: the checkpoint is of a run with another identity, or all are damaged.
+    """
     checkpoint, damaged = latest_checkpoint(folder.checkpoints)
-    for line in damaged:
-        yield {"split": "note", "note": f"{line} Going back to an older checkpoint."}
-    if checkpoint is None:
-        return
-    changes = changed(checkpoint.identity, identity)
-    refused = [c for key, c in changes.items() if key not in allow_change]
-    if refused:
-        raise CheckpointError(
-            f"{checkpoint.path}: this run has changed since: {'; '.join(refused)}. Change it back, "
-            "name the key with --allow-change, or set another output_dir."
-        )
-    trainer.restore(checkpoint.tensors, checkpoint.values)
-    yield {"split": "note", "note": f"Resumed at step {trainer.step} from {checkpoint.path}."}
+    if checkpoint is not None:
+        changes = changed(checkpoint.identity, identity)
+        refused = [text for key, text in changes.items() if key not in allow_change]
+        if refused:
+            raise CheckpointError(
+                f"{checkpoint.path}: this run has changed since: {'; '.join(refused)}. Change it "
+                "back, name the key with --allow-change, or set another output_dir."
+            )
+    return checkpoint, damaged
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
