@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,3 @@ def write_json(path: Path, value: Any) -> None:
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """`write_atomic` of one JSON object a line."""
     write_atomic(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a file that luce wrote itself; users' files go through `luce.data.rows`."""
-    with open(path, encoding="utf-8", errors="surrogatepass") as stream:
-        for line in stream:
-            if line.strip():
-                yield json.loads(line)

@@ -15,10 +15,9 @@ from luce.data.ledger import tally
 from luce.data.pack import micro_batches
 from luce.data.preview import GroupView, preview
 from luce.data.template import Renderer
-from luce.models.load import embedding_rows
 from luce.recipe.load import Resolved, load_recipe, written
 from luce.recipe.memory import MemoryEstimate, estimate_memory
-from luce.recipe.prepare import Data, check_fit, load_data, load_model, train_settings
+from luce.recipe.prepare import Data, open_recipe, train_settings
 from luce.types import Group
 
 SHOWN = 3
@@ -55,12 +54,7 @@ def check(resolved: Resolved) -> Findings:
         LuceError: as `luce train` would, before its first step.
     """
     recipe, objective = resolved.recipe, resolved.objective
-    check_fit(recipe, objective)
-    model = load_model(recipe)
-    renderer = Renderer(
-        model.tokenizer, render=recipe.data.render, score_turns=recipe.data.score_turns
-    )
-    data = load_data(recipe, objective, renderer, embedding_rows(model.inner))
+    model, renderer, data = open_recipe(resolved)
     settings = train_settings(recipe)
     steps = settings.total_steps(len(data.train))
     longest = max(sum(data.train[i].tokens for i in part) for part in _parts(data, settings))

@@ -11,9 +11,9 @@ from luce.data.worlds.tasks import gold, taste
 from luce.evaluate import Generation, mean_by_prompt, sample_side_by_side, win_rate
 from luce.evaluate.estimate import Estimate
 from luce.files import write_json, write_jsonl
-from luce.models.engine import SamplingSettings, generate
+from luce.models.engine import SamplingSettings
 from luce.models.policy import load_policy
-from luce.recipe.sampling import SAMPLING_SEED
+from luce.recipe.sampling import answer
 from luce.report import write_card, write_report
 
 PARTS = ("correct", "concise", "polite", "total")
@@ -74,18 +74,9 @@ def answer_all(
     """One sampled response of a model on disk to each prompt."""
     policy = load_policy(str(model))
     renderer = Renderer(policy.tokenizer)
-    drawn = generate(
-        policy,
-        [renderer.prompt_ids(prompt) for prompt in prompts],
-        1,
-        SamplingSettings(max_new_tokens=max_new_tokens),
-        seed=seed + SAMPLING_SEED,
-        stop_ids=(renderer.terminator,),
-    )
-    return [
-        Generation(renderer.response_text(sample.ids), len(sample.ids), sample.ended)
-        for (sample,) in drawn
-    ]
+    ids = [renderer.prompt_ids(prompt) for prompt in prompts]
+    sampling = SamplingSettings(max_new_tokens=max_new_tokens)
+    return answer(policy, renderer, ids, sampling, seed).generations
 
 
 def table(result: Result) -> str:

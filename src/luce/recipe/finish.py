@@ -1,5 +1,6 @@
 """After the last step: the model on disk, samples beside those of the start, numbers, report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from luce.models.export import save_model
 from luce.models.policy import CausalPolicy
 from luce.models.reward import RewardModel
 from luce.recipe.prepare import Data, first_batch, initial_policy
-from luce.recipe.sampling import Answers, answer, sampled_groups, token_log_probs
+from luce.recipe.sampling import (
+    Answers,
+    answer,
+    sampled_groups,
+    sampling_of,
+    token_log_probs,
+)
 from luce.recipe.schema import Recipe
 from luce.train.trainer import Trainer
 
@@ -51,7 +58,8 @@ def evaluate_run(
         )
     if isinstance(model, CausalPolicy) and initial["prompts"]:
         before = [Generation(**g) for g in initial["generations"]]
-        answers = answer(model, renderer, initial["prompts"], recipe.evaluate, recipe.train.seed)
+        sampling = sampling_of(recipe.evaluate)
+        answers = answer(model, renderer, initial["prompts"], sampling, recipe.train.seed)
         rows = sample_side_by_side(
             initial["texts"], lambda _: before, lambda _: answers.generations
         )
@@ -75,9 +83,8 @@ def _kl(
 ) -> dict[str, Any] | None:
     """KL(π ‖ π₀) on the trained policy's own samples at temperature 1."""
     if recipe.evaluate.temperature != 1:
-        answers = answer(
-            model, renderer, answers.prompts, recipe.evaluate, recipe.train.seed, temperature=1.0
-        )
+        sampling = replace(sampling_of(recipe.evaluate), temperature=1.0)
+        answers = answer(model, renderer, answers.prompts, sampling, recipe.train.seed)
     groups = sampled_groups(answers)
     if not groups:
         return None

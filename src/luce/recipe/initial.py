@@ -13,7 +13,7 @@ from luce.files import write_json
 from luce.models.policy import CausalPolicy
 from luce.models.reward import RewardModel
 from luce.recipe.prepare import Data
-from luce.recipe.sampling import answer, prompt_text, prompts_for_samples
+from luce.recipe.sampling import answer, prompt_text, prompts_for_samples, sampling_of
 from luce.recipe.schema import Recipe
 from luce.train.trainer import Trainer
 from luce.types import CostFunction, Group
@@ -60,7 +60,8 @@ def initial_state(
         state["margins"] = trainer.per_group(data.held_out, "rewards/margins")
     if isinstance(model, CausalPolicy) and recipe.evaluate.sample_prompts:
         prompts = prompts_for_samples(data.held_out or data.train, recipe.evaluate.sample_prompts)
-        answers = answer(model, renderer, prompts, recipe.evaluate, recipe.train.seed)
+        sampling = sampling_of(recipe.evaluate)
+        answers = answer(model, renderer, prompts, sampling, recipe.train.seed)
         state["prompts"] = prompts
         state["texts"] = [prompt_text(model, p) for p in prompts]
         state["generations"] = [

@@ -6,11 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
-from luce.data.template import Renderer
 from luce.errors import RecipeError
-from luce.models.load import embedding_rows
 from luce.recipe.load import load_recipe
-from luce.recipe.prepare import check_fit, load_data, load_model
+from luce.recipe.prepare import open_recipe
 from luce.recipe.reference import prepare_reference
 from luce.train.distributed import World
 
@@ -23,16 +21,11 @@ def build_cache(recipe_path: str, overrides: Sequence[str], console: Console) ->
     """
     resolved = load_recipe(recipe_path, overrides)
     recipe, objective = resolved.recipe, resolved.objective
-    check_fit(recipe, objective)
     if not objective.needs_reference:
         raise RecipeError(
             f"recipe.objective: {objective.name!r} uses no reference; there is nothing to compute."
         )
-    model = load_model(recipe)
-    renderer = Renderer(
-        model.tokenizer, render=recipe.data.render, score_turns=recipe.data.score_turns
-    )
-    data = load_data(recipe, objective, renderer, embedding_rows(model.inner))
+    model, _, data = open_recipe(resolved)
     folder = Path(recipe.output_dir)
     reference = prepare_reference(recipe, objective, model, data, folder, World(), console)
     return {

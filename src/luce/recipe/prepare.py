@@ -13,6 +13,7 @@ from luce.data.pack import micro_batches, pack
 from luce.data.splits import overlap, split_by_prompt, with_mismatched
 from luce.data.template import Renderer
 from luce.errors import RecipeError
+from luce.models.load import embedding_rows
 from luce.models.policy import CausalPolicy, LoraSettings, load_policy
 from luce.models.reward import RewardModel, load_reward_model
 from luce.recipe.load import Resolved
@@ -155,6 +156,20 @@ def load_data(
         train = list(with_mismatched(train, seed))
         held_out = list(with_mismatched(held_out, seed)) if held_out else []
     return Data(train, held_out, dataset, evaluation)
+
+
+def open_recipe(
+    resolved: Resolved,
+) -> tuple[CausalPolicy | RewardModel, Renderer, Data]:
+    """Model, renderer and tokenized rows of a recipe, checked to go together: the same for
+    `luce train`, `luce check` and `luce logps`."""
+    recipe, objective = resolved.recipe, resolved.objective
+    check_fit(recipe, objective)
+    model = load_model(recipe)
+    renderer = Renderer(
+        model.tokenizer, render=recipe.data.render, score_turns=recipe.data.score_turns
+    )
+    return model, renderer, load_data(recipe, objective, renderer, embedding_rows(model.inner))
 
 
 def first_batch(groups: Sequence[Group], budget: int, keep_last: bool = False) -> Packed:

@@ -16,7 +16,6 @@ from rich.console import Console
 from luce.data.template import Renderer
 from luce.errors import LuceError
 from luce.files import write_atomic, write_json, write_jsonl
-from luce.models.load import embedding_rows
 from luce.models.policy import CausalPolicy, self_check
 from luce.models.reference import ReferenceCache
 from luce.models.reward import RewardModel
@@ -29,8 +28,7 @@ from luce.recipe.prepare import (
     check_fit,
     describe_resolved,
     first_batch,
-    load_data,
-    load_model,
+    open_recipe,
     refuse_used_folder,
     train_settings,
 )
@@ -116,11 +114,7 @@ def _carry_out(
 ) -> Path:
     recipe, objective = resolved.recipe, resolved.objective
     console.print(f"{recipe.name}: {describe_resolved(resolved)}")
-    model = load_model(recipe)
-    renderer = Renderer(
-        model.tokenizer, render=recipe.data.render, score_turns=recipe.data.score_turns
-    )
-    data = load_data(recipe, objective, renderer, embedding_rows(model.inner))
+    model, renderer, data = open_recipe(resolved)
     _tell_data(console, data)
     _check_layout(console, model, data, recipe.train.max_tokens_per_batch)
     reference = prepare_reference(recipe, objective, model, data, folder, world, console)

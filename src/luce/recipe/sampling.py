@@ -33,6 +33,13 @@ class Answers:
     generations: list[Generation]
 
 
+def sampling_of(settings: Evaluate) -> SamplingSettings:
+    """The sampling settings of a recipe."""
+    return SamplingSettings(
+        temperature=settings.temperature, max_new_tokens=settings.max_new_tokens
+    )
+
+
 def prompts_for_samples(groups: Sequence[Group], count: int) -> list[list[int]]:
     """The first `count` different prompts of these groups."""
     different = dict.fromkeys(tuple(int(i) for i in g.prompt) for g in groups)
@@ -43,15 +50,10 @@ def answer(
     policy: CausalPolicy,
     renderer: Renderer,
     prompts: list[list[int]],
-    settings: Evaluate,
+    sampling: SamplingSettings,
     seed: int,
-    temperature: float | None = None,
 ) -> Answers:
-    """One response of the policy to each prompt, at the recipe's sampling settings."""
-    sampling = SamplingSettings(
-        temperature=settings.temperature if temperature is None else temperature,
-        max_new_tokens=settings.max_new_tokens,
-    )
+    """One response of the policy to each prompt."""
     stop = (renderer.terminator,)
     drawn = generate(policy, prompts, 1, sampling, seed=seed + SAMPLING_SEED, stop_ids=stop)
     samples = [responses[0] for responses in drawn]

@@ -66,17 +66,3 @@ def held_out_record(means: Means, step: int) -> dict[str, object]:
             low, high = wilson_interval(value * n, n)
             record[f"eval_{name}_low"], record[f"eval_{name}_high"] = low, high
     return record
-
-
-def displacement(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """How the margin grew: log-probability gained by chosen and lost by rejected, nats a response.
-
-    >>> displacement(
-    ...     {"logps/chosen": -10.0, "logps/rejected": -12.0},
-    ...     {"logps/chosen": -9.0, "logps/rejected": -15.0},
-    ... )
-    {'chosen': 1.0, 'rejected': -3.0}
-    """
-    return {
-        side: after[f"logps/{side}"] - before[f"logps/{side}"] for side in ("chosen", "rejected")
-    }

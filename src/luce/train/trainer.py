@@ -165,12 +165,18 @@ class Trainer:
                 bad,
             )
         (cost * weight).sum().backward()
+        self._account(means, groups, cost, weight, batch)
+        statistics.add(self.objective.statistics(batch))
+        return float(weight.detach().double().sum())
+
+    def _account(
+        self, means: Means, groups: list[Group], cost: Tensor, weight: Tensor, batch: Any
+    ) -> None:
+        """Add a micro-batch's cost and metrics to the means."""
         weights = weight.detach().double()
         means.add_sum("loss", float((cost.detach().double() * weights).sum()), float(weights.sum()))
         means.add_sum("loss/groups", len(groups), len(groups))
         means.add(self.objective.metrics(batch))
-        statistics.add(self.objective.statistics(batch))
-        return float(weights.sum())
 
     def _cost(self, groups: list[Group]) -> tuple[Tensor, Tensor, Any]:
         responses = self.learner.respond(groups)
@@ -209,10 +215,7 @@ class Trainer:
         for part in micro_batches(mine, self.settings.max_tokens_per_batch):
             chunk = [mine[i] for i in part]
             cost, weight, batch = self._cost(chunk)
-            weights = weight.double()
-            means.add_sum("loss", float((cost.double() * weights).sum()), float(weights.sum()))
-            means.add_sum("loss/groups", len(chunk), len(chunk))
-            means.add(self.objective.metrics(batch))
+            self._account(means, chunk, cost, weight, batch)
         merged = Means().merge(self.world.gather(means))
         return held_out_record(merged, self.step)
 
