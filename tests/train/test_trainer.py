@@ -131,6 +131,16 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights(groups):
     assert torch.equal(learner.table, before)
 
 
+def test_finite_gradients_whose_norm_overflows_stop_before_the_weights(groups):
+    learner = TableLearner()
+    trainer = Trainer(learner, make_objective("dpo", {}), groups, SETTINGS)
+    learner.table.register_hook(lambda g: g * 1e38)
+    before = learner.table.detach().clone()
+    with pytest.raises(NonFiniteStep, match="step 1: the gradient overflows"):
+        next(trainer.steps())
+    assert torch.equal(learner.table, before)
+
+
 def test_no_rows_and_wrong_structures_are_named():
     with pytest.raises(DataError, match="0 are left"):
         Trainer(TableLearner(), make_objective("dpo", {}), [], SETTINGS)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from luce.data.pack import micro_batches
 from luce.errors import DataError, NonFiniteError
+from luce.numerics import first_non_finite
 from luce.train.batch import check_structure, collate
 from luce.train.distributed import World
 from luce.train.learner import Learner
@@ -193,14 +194,12 @@ class Trainer:
             gradient.div_(weight)
         norm = float(torch.nn.utils.get_total_norm(gradients))
         if not norm < float("inf"):
-            name = next(
-                n
-                for n, p in self.parameters.items()
-                if p.grad is not None and not p.grad.isfinite().all()
-            )
+            named = ((n, p.grad) for n, p in self.parameters.items() if p.grad is not None)
+            name = first_non_finite(named)
+            what = f"the gradient of {name!r} is not finite" if name else "the gradient overflows"
             raise NonFiniteStep(
-                f"step {self.step + 1}: the gradient of {name!r} is not finite (norm {norm}). No "
-                "weight was changed. Lower learning_rate or max_grad_norm, or train in float32."
+                f"step {self.step + 1}: {what} (norm {norm}). No weight was changed. Lower "
+                "learning_rate, or train in float32."
             )
         torch.nn.utils.clip_grads_with_norm_(
             self.parameters.values(), self.settings.max_grad_norm, torch.tensor(norm)
