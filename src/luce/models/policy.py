@@ -1,8 +1,9 @@
 """Causal language models as policies: packed rows in, log-probabilities of scored tokens out."""
 
 import copy
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from luce.errors import ModelError
 from luce.models import network
 from luce.models.layout import Layout, Rows, lay_out
 from luce.models.load import LoraSettings, add_lora, embedding_rows, load
-from luce.models.logprob import linear_log_prob
+from luce.models.logprob import Output, linear_values, logit_values
 from luce.models.self_check import (
     FLOAT32_TWIN,
     HALF_TOLERANCE,
@@ -30,6 +31,24 @@ from luce.types import Packed
 HeadMode: TypeAlias = Literal["kernel", "forward"]
 """How hidden states become log-probabilities: `kernel` never holds the logits of more than a chunk
 of tokens; `forward` is the network's own forward, at scored positions only."""
+
+
+Distribution: TypeAlias = Output | Float[Tensor, "scored vocab"]
+"""p(·|x, y_<t) at each scored token: an output layer and what it reads, or logits in full."""
+
+
+@runtime_checkable
+class Reference(Protocol):
+    """A network that a policy is compared with token by token over the whole vocabulary."""
+
+    @property
+    def head(self) -> HeadMode:
+        """How it is read at its best."""
+        ...
+
+    def distribution(self, packed: Packed, head: HeadMode) -> Distribution:
+        """Its distribution at each scored token, without gradient."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -92,26 +111,68 @@ class CausalPolicy(network.Network):
     def log_probs(self, packed: Packed) -> Float[Tensor, " scored"]:
         """log π of each scored token given its prompt and the response so far, in nats, response
         after response; float32, or float64 from a float64 network."""
+        return self.respond(packed)[0]
+
+    def respond(
+        self, packed: Packed, columns: Collection[str] = (), reference: Reference | None = None
+    ) -> tuple[Float[Tensor, " scored"], dict[str, Float[Tensor, " scored"]]]:
+        """`log_probs`, and further values of each scored token from the same forward pass.
+
+        Args:
+            columns: `sum_p2`, Σ_v π(v)², without gradient; `kl`, KL(π_ref ‖ π) in nats, with it.
+            reference: π_ref, for `kl`.
+        """
         rows = lay_out(packed, self.layout, "scored")
+        head, other = self.head, None
+        if "kl" in columns and reference is not None:
+            head = head if reference.head == head else "forward"
+            other = reference.distribution(packed, head)
         if self.random and not torch.is_grad_enabled():
             with network.evaluating(self.module):
-                return self._read(rows, packed.targets, self.head)
-        return self._read(rows, packed.targets, self.head)
+                return self._read(rows, packed.targets, head, columns, other)
+        return self._read(rows, packed.targets, head, columns, other)
+
+    @torch.no_grad()
+    def distribution(self, packed: Packed, head: HeadMode) -> Distribution:
+        """The distribution at each scored token, in their order."""
+        rows = tuple(r.to(self.device) for r in lay_out(packed, self.layout, "scored"))
+        if head == "forward":
+            return network.in_order([self._logits(r) for r in rows], rows)
+        parts = [self._output(r) for r in rows]
+        return replace(parts[0], hidden=network.in_order([p.hidden for p in parts], rows))
 
     def plain_log_probs(self, packed: Packed) -> Float[Tensor, " scored"]:
         """The same through the network's own forward on padded rows, in evaluation mode, without
         gradient: slower, and what any other program would compute."""
         with network.evaluating(self.module), self.plain_attention():
-            return self._read(lay_out(packed, "padded", "scored"), packed.targets, "forward")
+            return self._read(lay_out(packed, "padded", "scored"), packed.targets, "forward")[0]
 
-    def _read(self, rows: tuple[Rows, ...], targets: Tensor, head: HeadMode) -> Tensor:
-        device = self.device
-        targets = targets.to(device, non_blocking=True)
-        moved = tuple(r.to(device) for r in rows)
-        one = self._kernel if head == "kernel" else self._forward
-        return network.in_order([one(r, targets[r.order]) for r in moved], moved)
+    def _read(
+        self,
+        rows: tuple[Rows, ...],
+        targets: Tensor,
+        head: HeadMode,
+        columns: Collection[str] = (),
+        reference: Distribution | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        targets = targets.to(self.device, non_blocking=True)
+        moved = tuple(r.to(self.device) for r in rows)
+        parts = []
+        for row in moved:
+            wanted = targets[row.order]
+            if head == "kernel":
+                beside = reference.take(row.order) if isinstance(reference, Output) else None
+                parts.append(linear_values(self._output(row), wanted, columns, beside))
+            else:
+                full = reference[row.order] if isinstance(reference, Tensor) else None
+                parts.append(logit_values(self._logits(row), wanted, columns, full))
+        further = {
+            name: network.in_order([found[name] for _, found in parts], moved) for name in columns
+        }
+        return network.in_order([log_probs for log_probs, _ in parts], moved), further
 
-    def _kernel(self, rows: Rows, targets: Tensor) -> Tensor:
+    def _output(self, rows: Rows) -> Output:
+        """The output layer on the hidden states that are read."""
         head = find_head(self.inner)
         if isinstance(head, str):
             raise ModelError(f"{self.path}: no log-probability kernel: {head}.")
@@ -119,10 +180,10 @@ class CausalPolicy(network.Network):
             hidden = network.hidden_states(head.backbone, rows)
         if self.autocast is not None:
             hidden = hidden.to(self.autocast)
-        weight, bias = head.linear.weight, head.linear.bias
-        return linear_log_prob(hidden, weight, targets, bias, head.softcap, head.scale)
+        return Output(hidden, head.linear.weight, head.linear.bias, head.softcap, head.scale)
 
-    def _forward(self, rows: Rows, targets: Tensor) -> Tensor:
+    def _logits(self, rows: Rows) -> Tensor:
+        """The logits where the network is read, from its own forward."""
         model = self.inner
         width = rows.input_ids.shape[1]
         given = network.inputs(rows)
@@ -133,9 +194,7 @@ class CausalPolicy(network.Network):
             logits = model(**given).logits
         if "logits_to_keep" not in given:
             logits = logits[:, columns]
-        logits = logits[rows.read // width, place]
-        wide = logits if logits.dtype == torch.float64 else logits.float()
-        return wide.log_softmax(-1).gather(1, targets.long()[:, None])[:, 0]
+        return logits[rows.read // width, place]
 
     def _check(
         self, packed: Packed, asked: str, best: Layout, reason: str, tolerance: float | None
@@ -162,7 +221,7 @@ class CausalPolicy(network.Network):
         """log π(y|x) of each response this way; an error where attention layers were passed by."""
         rows = lay_out(packed, layout, "scored")
         with self.attention(layout):
-            tokens = self._read(rows, packed.targets, head)
+            tokens, _ = self._read(rows, packed.targets, head)
         network.check_calls(self.module, rows)
         return segment_sum(tokens, packed.lengths.to(tokens.device))
 

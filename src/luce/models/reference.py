@@ -5,10 +5,12 @@ tokens of prompt and response (one entry each), so a run that is started again r
 computing, and a run with another reference does not read what is not its own.
 """
 
+import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +24,7 @@ from torch import Tensor
 from luce.errors import ModelError, ReferencePolicyError
 from luce.files import write_atomic, write_json
 from luce.models import network
-from luce.models.policy import CausalPolicy, load_policy
+from luce.models.policy import CausalPolicy, Distribution, HeadMode, load_policy
 from luce.types import Branch, Group, Packed
 
 VERSION = 1
@@ -42,7 +44,7 @@ class ReferencePolicy:
         path: where it was loaded from.
         hash: of its parameters.
         policy: the network that gives its log-probabilities. For `initial` and `base` that is the
-            policy in training: ask before the first step, or from a cache afterwards.
+            policy in training: ask before the first step, afterwards from a cache, or `resident`.
     """
 
     kind: Literal["initial", "base", "path"]
@@ -55,13 +57,41 @@ class ReferencePolicy:
         """The precision of its numbers, by name."""
         return self.policy.dtype
 
+    @property
+    def head(self) -> HeadMode:
+        """How the network's hidden states become log-probabilities."""
+        return self.policy.head
+
     def log_probs(self, packed: Packed) -> Float[Tensor, " scored"]:
         """log π_ref of each scored token, nats, without gradient and without dropout."""
-        with network.evaluating(self.policy.module):
-            if self.kind == "base":
-                with self.policy.adapter_disabled():
-                    return self.policy.log_probs(packed)
+        with self._as_it_was():
             return self.policy.log_probs(packed)
+
+    def distribution(self, packed: Packed, head: HeadMode) -> Distribution:
+        """π_ref(·|x, y_<t) at each scored token, without gradient and without dropout."""
+        with self._as_it_was():
+            return self.policy.distribution(packed, head)
+
+    def resident(self) -> "ReferencePolicy":
+        """The same reference on weights that training does not touch, to be asked at any step.
+
+        A path has a network of its own. `base`, and `initial` where the adapter is fresh and so
+        starts as the identity, are the policy's network with its adapter off. Any other `initial`
+        is copied as it stands: ask before the first step; it takes the memory of the weights again.
+        """
+        if self.kind != "initial":
+            return self
+        if self.policy.has_adapter and self.policy.lora is not None:
+            return replace(self, kind="base")
+        twin = copy.copy(self.policy)
+        twin.module = copy.deepcopy(self.policy.module).requires_grad_(False)
+        return replace(self, policy=twin)
+
+    @contextmanager
+    def _as_it_was(self) -> Iterator[None]:
+        adapter = self.policy.adapter_disabled() if self.kind == "base" else nullcontext()
+        with network.evaluating(self.policy.module), adapter:
+            yield
 
 
 def open_reference(
