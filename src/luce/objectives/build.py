@@ -56,7 +56,18 @@ def _checked(path: str, value: Any, annotation: Any) -> Any:
         if not isinstance(value, bool):
             raise RecipeError(f"{path}: {value!r} is not true or false.")
         return value
+    if get_origin(annotation) is tuple:
+        inner = get_args(annotation)
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"{path}: {value!r} is not a list of numbers, as in [0.8, 0.2].")
+        if inner[-1] is not Ellipsis and len(inner) != len(value):
+            raise RecipeError(f"{path}: {len(value)} numbers, but it takes {len(inner)}.")
+        return tuple(_checked(f"{path}[{i}]", v, inner[0]) for i, v in enumerate(value))
     if isinstance(value, bool) or not isinstance(value, int | float):
         hint = " Write it without quotes." if isinstance(value, str) else ""
         raise RecipeError(f"{path}: {value!r} is not a number.{hint}")
+    if annotation is int:
+        if value != int(value):
+            raise RecipeError(f"{path}: {value!r} is not a whole number.")
+        return int(value)
     return float(value)

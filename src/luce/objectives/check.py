@@ -39,6 +39,30 @@ def non_negative(key: str, value: Any) -> float:
     return checked
 
 
+def real(key: str, value: Any) -> float:
+    """`value` as a float; an error that names `objective.<key>` unless it is finite."""
+    return _finite(key, value, "a finite number")
+
+
+def fraction(key: str, value: Any, low_open: bool = False) -> float:
+    """`value` as a float; an error that names `objective.<key>` unless it is in [0, 1], or in
+    (0, 1] where `low_open`."""
+    wanted = "a number in (0, 1]" if low_open else "a number in [0, 1]"
+    checked = _finite(key, value, wanted)
+    if not 0 <= checked <= 1 or (low_open and checked == 0):
+        raise RecipeError(f"objective.{key}: {value!r} is not {wanted}.")
+    return checked
+
+
+def whole(key: str, value: Any, least: int = 0) -> int:
+    """`value` as an int; an error that names `objective.<key>` unless it is whole and ≥ `least`."""
+    wanted = f"a whole number of at least {least}"
+    checked = _finite(key, value, wanted)
+    if checked != int(checked) or checked < least:
+        raise RecipeError(f"objective.{key}: {value!r} is not {wanted}.")
+    return int(checked)
+
+
 def flip_rate(key: str, value: Any) -> float:
     """`value` as a float; an error that names `objective.<key>` unless it is in [0, 0.5)."""
     wanted = "a rate of flipped labels in [0, 0.5)"

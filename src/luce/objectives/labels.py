@@ -1,8 +1,12 @@
 """Label models: what a label p = P(chosen is preferred) makes of a margin loss.
 
-soft        p φ(z − γ) + (1 − p) φ(−z − γ)
+soft        p φ(z − γ) + (1 − p) φ(−z − γ′)
 flipped     the same with p ← (1 − ε) p + ε (1 − p): labels are wrong at rate ε      (cDPO)
 unbiased    the same with p ← (p − ε) / (1 − 2ε): its mean over flips is `soft`      (robust DPO)
+geometric   φ((2p − 1) z − γ)                                                        (GDPO)
+reverse_kl  KL(q ‖ (1 − ε, ε)) of q = e^−φ(z), p flipped at rate ε                   (EXO)
+
+γ is the target margin where `chosen` is the preferred response, and γ′ where `rejected` is.
 """
 
 from collections.abc import Callable
@@ -18,16 +22,18 @@ from luce.objectives.check import number
 from luce.types import PerGroup
 
 Phi: TypeAlias = Callable[[Tensor], Tensor]
+Target: TypeAlias = float | PerGroup
 
 
 @dataclass(frozen=True)
 class LabelModel:
     """Attributes:
-    cost: (φ, margin z, target margin γ, label p or None for 1) -> cost of each pair.
+    cost: (φ, margin z, γ, a function that gives γ′, label p or None for 1) -> cost of each pair.
+        γ′ is asked for only where some pair has a share of it: it may not exist (ODPO).
     formula: (φ(z − γ), φ(−z − γ)) written out -> the cost of a pair with a hard label.
     """
 
-    cost: Callable[[Phi, PerGroup, float | PerGroup, PerGroup | None], PerGroup]
+    cost: Callable[[Phi, PerGroup, Target, Callable[[], Target], PerGroup | None], PerGroup]
     formula: Callable[[str, str], str]
 
 
@@ -41,6 +47,14 @@ def check_label(label: Float[Tensor, " groups"]) -> None:
         )
 
 
+def _believed(z: PerGroup, label: PerGroup | None) -> PerGroup:
+    """p of each pair."""
+    if label is None:
+        return torch.ones_like(z)
+    check_label(label)
+    return label
+
+
 def _term(weight: PerGroup, phi: Phi, z: PerGroup) -> PerGroup:
     # where the weight is 0 the term is not taken: 0 · φ is nan where φ overflows
     taken = weight != 0
@@ -50,22 +64,27 @@ def _term(weight: PerGroup, phi: Phi, z: PerGroup) -> PerGroup:
 
 def _mixture(believed: Callable[[PerGroup], PerGroup]) -> Callable:
     def cost(
-        phi: Phi, z: PerGroup, target_margin: float | PerGroup, label: PerGroup | None
+        phi: Phi,
+        z: PerGroup,
+        target: Target,
+        reverse_target: Callable[[], Target],
+        label: PerGroup | None,
     ) -> PerGroup:
-        if label is not None:
-            check_label(label)
-        p = believed(torch.ones_like(z) if label is None else label)
-        return _term(p, phi, z - target_margin) + _term(1 - p, phi, -z - target_margin)
+        p = believed(_believed(z, label))
+        agrees = _term(p, phi, z - target)
+        if bool((p == 1).all()):
+            return agrees
+        return agrees + _term(1 - p, phi, -z - reverse_target())
 
     return cost
 
 
 def soft() -> LabelModel:
-    """p φ(z − γ) + (1 − p) φ(−z − γ): the label is what it says."""
+    """p φ(z − γ) + (1 − p) φ(−z − γ′): the label is what it says."""
     return LabelModel(_mixture(lambda p: p), lambda agrees, contradicts: agrees)
 
 
-def flipped(epsilon: float) -> LabelModel:
+def flipped(epsilon: float = 0.1) -> LabelModel:
     """Labels are wrong at rate ε in [0, 0.5): (1 − ε) φ(z) + ε φ(−z) of a hard label."""
     return LabelModel(
         _mixture(lambda p: (1 - epsilon) * p + epsilon * (1 - p)),
@@ -75,7 +94,7 @@ def flipped(epsilon: float) -> LabelModel:
     )
 
 
-def unbiased(epsilon: float) -> LabelModel:
+def unbiased(epsilon: float = 0.1) -> LabelModel:
     """[(1 − ε) φ(z) − ε φ(−z)] / (1 − 2ε) of a hard label: averaged over flips at rate ε in
     [0, 0.5) it is the cost of the true label. It can be negative."""
     return LabelModel(
@@ -87,4 +106,50 @@ def unbiased(epsilon: float) -> LabelModel:
     )
 
 
-LABELS = {"soft": soft, "flipped": flipped, "unbiased": unbiased}
+def geometric() -> LabelModel:
+    """φ((2p − 1) z − γ): the label shrinks the margin (GDPO, Furuta et al., 2024,
+    arXiv:2409.06691). At p = ½ a pair has no gradient."""
+
+    def cost(
+        phi: Phi,
+        z: PerGroup,
+        target: Target,
+        reverse_target: Callable[[], Target],
+        label: PerGroup | None,
+    ) -> PerGroup:
+        return phi((2 * _believed(z, label) - 1) * z - target)
+
+    return LabelModel(cost, lambda agrees, contradicts: f"{agrees}, margin × (2p − 1)")
+
+
+def reverse_kl(epsilon: float = 1e-3) -> LabelModel:
+    """KL(q ‖ p′), q = e^−φ(z − γ) the probability that φ gives the chosen response and
+    p′ = (1 − ε) p + ε (1 − p): mode-seeking where `flipped` covers (EXO, Ji et al., 2024,
+    arXiv:2402.00856). ε in (0, 0.5): at 0 the divergence of a hard label is infinite."""
+
+    def cost(
+        phi: Phi,
+        z: PerGroup,
+        target: Target,
+        reverse_target: Callable[[], Target],
+        label: PerGroup | None,
+    ) -> PerGroup:
+        p = _believed(z, label)
+        p = (1 - epsilon) * p + epsilon * (1 - p)
+        agrees, contradicts = -phi(z - target), -phi(target - z)
+        return agrees.exp() * (agrees - p.log()) + contradicts.exp() * (contradicts - (1 - p).log())
+
+    def formula(agrees: str, contradicts: str) -> str:
+        e = number(epsilon)
+        return f"KL([q, 1 − q] ‖ [1 − {e}, {e}]), −log q = {agrees}"
+
+    return LabelModel(cost, formula)
+
+
+LABELS = {
+    "soft": soft,
+    "flipped": flipped,
+    "unbiased": unbiased,
+    "geometric": geometric,
+    "reverse_kl": reverse_kl,
+}

@@ -7,18 +7,21 @@ from typing import Any
 import torch
 
 from luce.objectives.check import check_lengths
-from luce.types import Demonstrations, PerGroup, Structure
+from luce.objectives.needs import NOTHING
+from luce.types import Demonstrations, PerGroup, Scope, Structure
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """−log π(y|x)/|y| of each response, with weight |y|: their weighted mean is the mean negative
-    log-likelihood of all tokens of the global batch, in nats.
+    """The negative log-likelihood of each response, in nats.
 
     Attributes:
+        per_token: whether a response costs −log π(y|x)/|y| with weight |y|, so that their weighted
+            mean is that of all tokens of the global batch; else it costs −log π(y|x), weight 1.
         name, parameters, source: which published method this is, for the run's manifest.
     """
 
+    per_token: bool = True
     name: str = "sft"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
@@ -26,6 +29,10 @@ class Likelihood:
     @property
     def structure(self) -> Structure:
         return "demonstration"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return NOTHING
 
     @property
     def needs_reference(self) -> bool:
@@ -36,24 +43,31 @@ class Likelihood:
         return False
 
     @property
+    def scope(self) -> Scope:
+        return "group"
+
+    @property
     def formula(self) -> str:
         """The cost of a response."""
-        return "−log π(y)/|y|, weighted by |y|"
+        return "−log π(y)/|y|, weighted by |y|" if self.per_token else "−log π(y)"
 
     def __call__(self, batch: Demonstrations) -> PerGroup:
-        """The cost of each response, nats per token."""
+        """The cost of each response, nats (per token)."""
         check_lengths(batch.response, "completion")
-        return -batch.response.log_prob / batch.response.length
+        y = batch.response
+        return -y.log_prob / y.length if self.per_token else -y.log_prob
 
     def weight(self, batch: Demonstrations) -> PerGroup:
-        """|y|, so that every token counts alike."""
-        return batch.response.length
+        """|y|, so that every token counts alike; or 1."""
+        length = batch.response.length
+        return length if self.per_token else torch.ones_like(length)
 
     @torch.no_grad()
     def metrics(self, batch: Demonstrations) -> Mapping[str, PerGroup]:
         """nll and mean_token_log_prob (nats per token), length (tokens)."""
-        nll = self(batch)
-        return {"nll": nll, "mean_token_log_prob": -nll, "length": batch.response.length}
+        y = batch.response
+        mean = y.log_prob / y.length
+        return {"nll": -mean, "mean_token_log_prob": mean, "length": y.length}
 
     def statistics(self, batch: Demonstrations) -> Mapping[str, PerGroup]:
         """Nothing."""

@@ -3,7 +3,6 @@
 [GPO] Tang et al. (2024), Generalized preference optimization, arXiv:2402.05749, Table 1.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from luce.errors import LuceError
+from luce.numerics import bounded_exp
 from luce.objectives.check import number
 
 
@@ -66,18 +66,39 @@ def _linear_probability(z: Tensor) -> Tensor:
     return ((1 + z) / 2).clamp(0, 1)
 
 
-def _exponential(z: Tensor) -> Tensor:
-    """e⁻ᶻ as far as the dtype holds it. Eight nats before it would overflow (z < −80 in float32,
-    −701 in float64) the curve goes on as its tangent: still convex, with a continuous slope."""
-    limit = math.log(torch.finfo(z.dtype).max) - 8
-    held = (-z).clamp(max=limit)
-    return torch.exp(held) * (1 + (-z - held))
-
-
 def hinge(delta: float = 1.0) -> MarginLoss:
     """max(0, δ − z): SLiC's hinge, GPO's with δ = 1."""
     return MarginLoss(
         lambda z: F.relu(delta - z), lambda z: f"max(0, {number(delta)} − {bracket(z)})", tail="II"
+    )
+
+
+def blend(tau: float = 0.05) -> MarginLoss:
+    """DiscoPOP's log-ratio modulated loss: (1 − m)(−log σ(z)) + m e⁻ᶻ with m = σ(z/τ) (Lu et al.,
+    2024, arXiv:2406.08414, eq. 5). It is not convex, and rises where z passes 0."""
+
+    def phi(z: Tensor) -> Tensor:
+        # m e⁻ᶻ as one exponential: e⁻ᶻ alone overflows where m is tiny
+        modulated = bounded_exp(F.logsigmoid(z / tau) - z)
+        return torch.sigmoid(-z / tau) * -F.logsigmoid(z) + modulated
+
+    t = number(tau)
+    return MarginLoss(
+        phi,
+        lambda z: f"(1 − m)·(−log σ({z})) + m·exp(−{bracket(z)}), m = σ({bracket(z)}/{t})",
+        convex=False,
+        bayes_consistent=False,
+    )
+
+
+def clipped_logistic(bound: float = 2.0) -> MarginLoss:
+    """−log σ(clip(z, ±bound)): χPO's. Beyond the bound it is flat, so it is not convex."""
+    return MarginLoss(
+        lambda z: -F.logsigmoid(z.clamp(-bound, bound)),
+        lambda z: f"−log σ(clip({z}, ±{number(bound)}))",
+        probability=lambda z: torch.sigmoid(z.clamp(-bound, bound)),
+        convex=False,
+        tail="II",
     )
 
 
@@ -93,7 +114,7 @@ LOSSES = {
         tail="II",
     ),
     "exponential": MarginLoss(
-        _exponential,
+        lambda z: bounded_exp(-z),
         lambda z: f"exp(−{bracket(z)})",
         probability=lambda z: torch.sigmoid(2 * z),
     ),
@@ -109,4 +130,18 @@ LOSSES = {
         probability=torch.sigmoid,
         convex=False,  # it is bounded and falls
     ),
+    "linear": MarginLoss(lambda z: -z, lambda z: f"−{bracket(z)}"),
+    "sigmoid": MarginLoss(
+        lambda z: torch.sigmoid(-z),
+        lambda z: f"σ(−{bracket(z)})",
+        convex=False,  # it is bounded and falls
+    ),
+    "squared_error": MarginLoss(
+        lambda z: z**2,
+        lambda z: f"{bracket(z)}²",
+        tail="II",
+        bayes_consistent=False,  # a regression: the target margin says which sign is right
+    ),
+    "blend": blend(0.05),
+    "clipped_logistic": clipped_logistic(2.0),
 }

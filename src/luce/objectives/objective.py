@@ -1,51 +1,31 @@
 """Objectives on pairs: a score, a margin loss, and what goes with them.
 
-With the margin z = Ω(chosen) − Ω(rejected), a target margin γ and p the probability that `chosen`
-is the preferred response, a pair costs
+With the margin z = κ [Ω(chosen) − Ω(rejected)], target margins γ and γ′ (where the chosen, and
+where the rejected response is the preferred one), p the probability that it is the chosen one, and
+w a weight without gradient, a pair costs
 
-    scale · [p φ(z − γ) + (1 − p) φ(−z − γ)] + Σ λ · regularizer         [GPO, eq. 4, p = 1, γ = 0]
+    scale · w · [p φ(z − γ) + (1 − p) φ(−z − γ′)] + Σ λ · regularizer    [GPO, eq. 4, p = 1, γ = 0]
+
+κ = w = 1, γ = γ′ = 0 and no regularizer unless an objective says otherwise.
 
 [GPO] Tang et al. (2024), Generalized preference optimization, arXiv:2402.05749.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from luce.objectives.batch_terms import Aggregator
 from luce.objectives.check import check_lengths, number
 from luce.objectives.labels import LabelModel, soft
 from luce.objectives.losses import MarginLoss, bracket
+from luce.objectives.needs import union
 from luce.objectives.regularizers import Regularizer
-from luce.objectives.scores import Score
-from luce.types import Pairs, PerGroup, Responses, Structure
-
-
-@dataclass(frozen=True)
-class TargetMargin:
-    """A target margin γ that differs from pair to pair, or depends on the whole batch.
-
-    Attributes:
-        value: pairs -> γ of each.
-        formula: `value` written out.
-        needs_reference: whether it reads reference log-probabilities.
-    """
-
-    value: Callable[[Pairs], PerGroup]
-    formula: str
-    needs_reference: bool = False
-
-
-def annotated_margin() -> TargetMargin:
-    """γ = the margin that the annotator gave; 0 where the row has none."""
-
-    def value(pairs: Pairs) -> PerGroup:
-        if pairs.margin is None:
-            return torch.zeros_like(pairs.chosen.length)
-        return torch.nan_to_num(pairs.margin, nan=0.0)
-
-    return TargetMargin(value, "margin")
+from luce.objectives.score import Score
+from luce.objectives.terms import MarginScale, PairTerm, PairWeight, TargetMargin, View
+from luce.types import Pairs, PerGroup, Responses, Scope, Structure
 
 
 @dataclass(frozen=True)
@@ -59,6 +39,10 @@ class Objective:
         scale: of the preference term.
         regularizers: added to it.
         labels: what a label p makes of φ.
+        weights: w of each pair, or None for 1.
+        margin_scale: κ of each pair, or None for 1.
+        view: what of the pairs score, target margin and weight look at; None for all of it.
+        aggregate: what the costs of a batch become together; None for themselves.
         name, parameters, source: which published method this is, for the run's manifest.
     """
 
@@ -68,6 +52,10 @@ class Objective:
     scale: float = 1.0
     regularizers: tuple[Regularizer, ...] = ()
     labels: LabelModel = field(default_factory=soft)
+    weights: PairWeight | None = None
+    margin_scale: MarginScale | None = None
+    view: View | None = None
+    aggregate: Aggregator | None = None
     name: str = "custom"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
@@ -77,20 +65,37 @@ class Objective:
         return "pair"
 
     @property
+    def _terms(self) -> list[PairTerm | View]:
+        found = (self.target_margin, self.weights, self.margin_scale, self.view)
+        return [term for term in found if isinstance(term, PairTerm | View)]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the batch must carry besides log π (`luce.objectives.needs`)."""
+        return union(part.needs for part in (self.score, *self._terms, *self.regularizers))
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the batch must carry reference log-probabilities."""
-        target = isinstance(self.target_margin, TargetMargin) and self.target_margin.needs_reference
-        return self.score.needs_reference or target or any(_references(self.regularizers))
+        return "reference" in self.needs
 
     @property
     def needs_reward(self) -> bool:
         """Whether the batch must carry a reward model's rewards in place of log-probabilities."""
-        return self.score.needs_reward
+        return "reward" in self.needs
+
+    @property
+    def scope(self) -> Scope:
+        """ "batch" where a pair's cost depends on the other pairs of the global batch."""
+        wide = self.aggregate or any(term.scope == "batch" for term in self._terms)
+        return "batch" if wide else "group"
 
     @property
     def formula(self) -> str:
         """The cost of a pair with a hard label, with the numbers that run."""
         z, target = self.score.margin_formula, ""
+        if self.margin_scale is not None:
+            z = f"{self.margin_scale.formula}·{z}"
         if isinstance(self.target_margin, TargetMargin):
             target = f" − {self.target_margin.formula}"
         elif self.target_margin:
@@ -99,24 +104,46 @@ class Objective:
         cost = self.labels.formula(
             self.loss.formula(f"{z}{target}"), self.loss.formula(f"−{z}{target}")
         )
-        scaled = cost if self.scale == 1 else f"{number(self.scale)}·{bracket(cost)}"
-        return " + ".join([scaled, *(r.formula for r in self.regularizers)])
+        factors = [] if self.scale == 1 else [number(self.scale)]
+        factors += [self.weights.formula] if self.weights else []
+        scaled = "·".join([*factors, bracket(cost)]) if factors else cost
+        whole = " + ".join([scaled, *(r.formula for r in self.regularizers)])
+        whole = self.aggregate.formula(whole) if self.aggregate else whole
+        return f"{whole}; of {self.view.formula}" if self.view else whole
+
+    def seen(self, batch: Pairs) -> Pairs:
+        """What score, target margin and weight look at."""
+        return self.view.value(batch) if self.view else batch
 
     def margin(self, batch: Pairs) -> PerGroup:
-        """z = Ω(chosen) − Ω(rejected), before the target margin."""
+        """z = κ [Ω(chosen) − Ω(rejected)], before the target margin."""
         check_lengths(batch.chosen, "chosen")
         check_lengths(batch.rejected, "rejected")
-        return self.score(batch.chosen, batch.rejected) - self.score(batch.rejected, batch.chosen)
+        return self._margin(self.seen(batch))
+
+    def _margin(self, seen: Pairs) -> PerGroup:
+        chosen, rejected = seen.chosen, seen.rejected
+        z = self.score(chosen, rejected) - self.score(rejected, chosen)
+        return z if self.margin_scale is None else self.margin_scale.value(seen).detach() * z
 
     def __call__(self, batch: Pairs) -> PerGroup:
         """The cost of each pair."""
-        target = self.target_margin
-        gamma = target.value(batch) if isinstance(target, TargetMargin) else target
-        cost = self.labels.cost(self.loss.phi, self.margin(batch), gamma, batch.label)
+        check_lengths(batch.chosen, "chosen")
+        check_lengths(batch.rejected, "rejected")
+        seen, target = self.seen(batch), self.target_margin
+
+        def gamma(pairs: Pairs) -> float | PerGroup:
+            return target.value(pairs) if isinstance(target, TargetMargin) else target
+
+        cost = self.labels.cost(
+            self.loss.phi, self._margin(seen), gamma(seen), lambda: gamma(seen.swap()), seen.label
+        )
         cost = self.scale * cost
+        if self.weights is not None:
+            cost = self.weights.value(seen).detach() * cost
         for regularizer in self.regularizers:
             cost = cost + regularizer.weight * regularizer.value(batch)
-        return cost
+        return self.aggregate.value(cost) if self.aggregate else cost
 
     def weight(self, batch: Pairs) -> PerGroup:
         """1: every pair counts alike."""
@@ -130,26 +157,36 @@ class Objective:
         on a tie. Where the label is under 0.5 the preferred response is `rejected`; where it is
         0.5 there is none, and the pair is left out (nan).
         """
-        chosen, rejected = batch.chosen, batch.rejected
-        z = self.margin(batch)
-        values = {
-            "rewards/chosen": self.score(chosen, rejected),
-            "rewards/rejected": self.score(rejected, chosen),
-            "rewards/margins": z,
-            "rewards/accuracies": _accuracy(z, batch.label),
-        }
-        if not self.needs_reward:
-            values |= log_prob_metrics(chosen, "chosen") | log_prob_metrics(rejected, "rejected")
-        values |= {"length/chosen": chosen.length, "length/rejected": rejected.length}
+        z, seen = self.margin(batch), self.seen(batch)
+        omega = self.score(seen.chosen, seen.rejected), self.score(seen.rejected, seen.chosen)
+        values = pair_metrics(batch, *omega, z)
         return values | {r.metric: r.value(batch) for r in self.regularizers if r.metric}
 
+    @torch.no_grad()
     def statistics(self, batch: Pairs) -> Mapping[str, PerGroup]:
-        """Nothing: no part here keeps a running mean."""
-        return {}
+        """What the parts want running means of."""
+        found: dict[str, PerGroup] = {}
+        for term in self._terms:
+            if isinstance(term, PairTerm) and term.statistics is not None:
+                found |= term.statistics(self.seen(batch))
+        return found
 
 
-def _references(regularizers: tuple[Regularizer, ...]) -> list[bool]:
-    return [r.needs_reference for r in regularizers]
+def pair_metrics(
+    batch: Pairs, omega_chosen: PerGroup, omega_rejected: PerGroup, z: PerGroup
+) -> dict[str, PerGroup]:
+    """rewards/*, logps/*, logps_per_token/*, length/* of pairs with these scores and margins;
+    no logps where a reward model gave the scores."""
+    values = {
+        "rewards/chosen": omega_chosen,
+        "rewards/rejected": omega_rejected,
+        "rewards/margins": z,
+        "rewards/accuracies": _accuracy(z, batch.label),
+    }
+    for role, y in (("chosen", batch.chosen), ("rejected", batch.rejected)):
+        values |= log_prob_metrics(y, role) if y.reward is None else {}
+        values[f"length/{role}"] = y.length
+    return values
 
 
 def _accuracy(z: PerGroup, label: PerGroup | None) -> PerGroup:

@@ -73,8 +73,9 @@ def kl_shaped_reward(
     ... )
     tensor([-0.5000,  3.5000])
     """
-    _check_lengths(lengths, len(policy))
-    return terminal_reward(reward, lengths) - beta * k1(policy, reference).detach()
+    log_ratio = k1(policy, reference).detach()
+    _check_lengths(lengths, len(log_ratio))
+    return terminal_reward(reward, lengths) - beta * log_ratio
 
 
 def rewards_to_go(reward: PerToken, lengths: Lengths, gamma: float = 1.0) -> PerToken:
@@ -327,10 +328,10 @@ def _sum_ahead(values: PerToken, lengths: Lengths, decay: float) -> PerToken:
     _check_lengths(lengths, len(values))
     position = torch.arange(len(values), device=values.device)
     ahead = torch.repeat_interleave(lengths.cumsum(0), lengths) - position
-    reach, longest = 1, int(lengths.max()) if len(lengths) else 0
-    while reach < longest:
-        more = torch.where(ahead > reach, values.roll(-reach), 0.0)
-        values, reach = values + decay**reach * more, 2 * reach
+    reach = 1
+    while (inside := ahead > reach).any():
+        values = values + decay**reach * torch.where(inside, values.roll(-reach), 0.0)
+        reach *= 2
     return values
 
 

@@ -1,80 +1,20 @@
-"""Scores Ω: how much a policy prefers a response.
+"""Scores Ω: how much a policy prefers a response. What a score is stands in `score`."""
 
-Most are affine in the log-probability of the response,
-
-    Ω(y) = β · [f(y) · log π(y|x) + g(y)],    f(y) > 0                              [PBDE, eq. 11]
-
-and it is for these that the papers have closed-form optima. A score may be any other function of
-a response, and of the response it is compared with.
-
-[PBDE] Dumoulin et al. (2023), A density estimation perspective on learning from pairwise human
-       preferences, arXiv:2311.14115.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+import math
+from typing import Literal
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+import torch.nn.functional as F
 
 from luce.errors import LuceError
-from luce.numerics import log1mexp
+from luce.numerics import bounded_exp, bounded_expm1, log1mexp, segment_sum
 from luce.objectives.check import number
+from luce.objectives.needs import column, needs
+from luce.objectives.score import Affine, PerResponse, Score
+from luce.objectives.token_scores import length_desensitized, log_ratio_with_kl
 from luce.types import Responses
 
-PerResponse: TypeAlias = Float[Tensor, " responses"]
-
-
-@dataclass(frozen=True)
-class Affine:
-    """f(y) · log π(y|x) + g(y), with f(y) > 0. Neither f nor g depends on the policy."""
-
-    f: Callable[[Responses], float | PerResponse]
-    g: Callable[[Responses], float | PerResponse]
-
-    def __call__(self, y: Responses, other: Responses) -> PerResponse:
-        return self.f(y) * y.log_prob + self.g(y)
-
-
-@dataclass(frozen=True)
-class Score:
-    """Ω(y) = `scale` · `value`(y, other).
-
-    Attributes:
-        term: `value` as a formula prints it.
-        value: `Affine`, or any function of a response and of the one it is compared with; token
-            weights that depend on both lengths belong here, and so do per-token `columns`.
-        scale: β.
-        needs_reference: whether it reads `Responses.reference`.
-        needs_reward: whether it reads `Responses.reward` in place of log-probabilities.
-    """
-
-    term: str
-    value: Callable[[Responses, Responses], PerResponse]
-    scale: float = 1.0
-    needs_reference: bool = False
-    needs_reward: bool = False
-
-    @property
-    def affine(self) -> Affine | None:
-        """f and g (without the scale) where the score has them, or None."""
-        return self.value if isinstance(self.value, Affine) else None
-
-    @property
-    def formula(self) -> str:
-        """Ω(y) with its numbers."""
-        return self.term if self.scale == 1 else f"{number(self.scale)}·{self.term}"
-
-    @property
-    def margin_formula(self) -> str:
-        """Ω(chosen) − Ω(rejected) with its numbers."""
-        scale = "" if self.scale == 1 else f"{number(self.scale)}·"
-        return f"{scale}[{self.term}(chosen) − {self.term}(rejected)]"
-
-    def __call__(self, y: Responses, other: Responses | None = None) -> PerResponse:
-        return self.scale * self.value(y, y if other is None else other)
+Divergence = Literal["reverse_kl", "forward_kl", "js", "alpha"]
 
 
 def log_prob(beta: float = 1.0) -> Score:
@@ -84,19 +24,27 @@ def log_prob(beta: float = 1.0) -> Score:
 
 def mean_log_prob(beta: float = 2.0) -> Score:
     """Length-normalized: Ω = β log π(y|x) / |y|  (SimPO)."""
-    return Score("(log π/|y|)", Affine(lambda y: 1 / y.length, lambda y: 0.0), beta)
+    return Score("(log π/|y|)", Affine(lambda y: 1 / y.length, lambda y: 0.0), beta, unit="mean")
 
 
 def log_ratio(beta: float = 0.1) -> Score:
     """Implicit reward of DPO: Ω = β log π(y|x) / π_ref(y|x)."""
     value = Affine(lambda y: 1.0, lambda y: -y.reference_log_prob)
-    return Score("log π/π_ref", value, beta, needs_reference=True)
+    return Score("log π/π_ref", value, beta, needs("reference"))
 
 
 def mean_log_ratio(beta: float = 5.0) -> Score:
     """Length-normalized implicit reward: Ω = (β / |y|) log π(y|x) / π_ref(y|x)  (LN-DPO)."""
     value = Affine(lambda y: 1 / y.length, lambda y: -y.reference_log_prob / y.length)
-    return Score("((log π/π_ref)/|y|)", value, beta, needs_reference=True)
+    return Score("((log π/π_ref)/|y|)", value, beta, needs("reference"), unit="mean")
+
+
+def geometric(alpha: float = 0.25) -> Score:
+    """PBDE's interpolation: Ω = (1/α) log π/π_ref + log π_ref, whose optimum under a Luce annotator
+    p* is π ∝ π_ref^(1−α) p*^α (Dumoulin et al., 2023, eq. 17, 18)."""
+    value = Affine(lambda y: 1 / alpha, lambda y: (1 - 1 / alpha) * y.reference_log_prob)
+    term = f"((log π/π_ref)/{number(alpha)} + log π_ref)"
+    return Score(term, value, needs=needs("reference"))
 
 
 def length_regularized(beta: float = 0.1, alpha: float = 0.01) -> Score:
@@ -107,7 +55,23 @@ def length_regularized(beta: float = 0.1, alpha: float = 0.01) -> Score:
     """
     value = Affine(lambda y: beta, lambda y: alpha * y.length - beta * y.reference_log_prob)
     term = f"({number(beta)}·log π/π_ref + {number(alpha)}·|y|)"
-    return Score(term, value, needs_reference=True)
+    return Score(term, value, needs=needs("reference"))
+
+
+def two_reference(beta: float = 1.0, share: float = 1 / 3) -> Score:
+    """INPO: Ω = β [log π − κ log π_ref − (1 − κ) log π_t], with κ = `share` and π_t an earlier
+    iterate (Zhang et al., 2024, arXiv:2407.00617)."""
+
+    def offset(y: Responses) -> PerResponse:
+        return -share * y.reference_log_prob - (1 - share) * segment_sum(
+            column(y, "history"), y.lengths
+        )
+
+    if share == 1:  # nothing is left of the earlier iterate
+        return log_ratio(beta)
+    kappa = number(share)
+    term = f"(log π − {kappa}·log π_ref − {number(1 - share)}·log π_t)"
+    return Score(term, Affine(lambda y: 1.0, offset), beta, needs("reference", "history"))
 
 
 def log_odds() -> Score:
@@ -123,7 +87,69 @@ def log_odds() -> Score:
         nearest = -(torch.finfo(mean.dtype).eps ** 2)
         return mean - log1mexp(mean.clamp(max=nearest))
 
-    return Score("log-odds(π^(1/|y|))", value)
+    return Score("log-odds(π^(1/|y|))", value, unit="mean")
+
+
+def divergence(beta: float = 0.1, kind: Divergence = "reverse_kl", alpha: float = 0.5) -> Score:
+    """f-DPO: Ω = β f′(u), u = π/π_ref, for a divergence D_f (Wang et al., 2023, arXiv:2309.16240).
+
+    reverse_kl  log u                       (DPO)
+    forward_kl  −1/u
+    js          log(2u/(1 + u))
+    alpha       (1 − u^−α)/α, between reverse KL (α → 0) and forward KL (α = 1)
+    """
+    if kind == "reverse_kl":
+        return log_ratio(beta)
+
+    def value(y: Responses, other: Responses) -> PerResponse:
+        log_u = y.log_prob - y.reference_log_prob
+        match kind:
+            case "forward_kl":
+                return -bounded_exp(-log_u)
+            case "js":
+                return math.log(2) + F.logsigmoid(log_u)
+            case _:
+                return -bounded_expm1(-alpha * log_u) / alpha
+
+    a = number(alpha)
+    terms = {
+        "forward_kl": "(−π_ref/π)",
+        "js": "log(2π/(π + π_ref))",
+        "alpha": f"((1 − (π_ref/π)^{a})/{a})",
+    }
+    return Score(terms[kind], value, beta, needs("reference"))
+
+
+def box_cox(beta: float = 2.0, alpha: float = 0.25) -> Score:
+    """AlphaPO: Ω = β (1 − e^(−α m))/α, m = log π/|y|; α → 0 is `mean_log_prob` (Gupta et al., 2025,
+    arXiv:2501.03884)."""
+
+    def value(y: Responses, other: Responses) -> PerResponse:
+        mean = y.log_prob / y.length
+        return mean if alpha == 0 else -bounded_expm1(-alpha * mean) / alpha
+
+    a = number(alpha)
+    term = f"((1 − π^(−{a}/|y|))/{a})" if alpha else "(log π/|y|)"
+    return Score(term, value, beta, unit="mean")
+
+
+def chi_squared(beta: float = 0.1) -> Score:
+    """χPO: Ω = β [π/π_ref + log π/π_ref] (Huang et al., 2024, arXiv:2407.13399)."""
+
+    def value(y: Responses, other: Responses) -> PerResponse:
+        log_u = y.log_prob - y.reference_log_prob
+        return bounded_exp(log_u) + log_u
+
+    return Score("(π/π_ref + log π/π_ref)", value, beta, needs("reference"))
+
+
+def mean_prob() -> Score:
+    """SimPER: Ω = π(y|x)^(1/|y|), the inverse perplexity (Xiao et al., 2025, arXiv:2502.00883)."""
+
+    def value(y: Responses, other: Responses) -> PerResponse:
+        return bounded_exp(y.log_prob / y.length)
+
+    return Score("π^(1/|y|)", value, unit="mean")
 
 
 def reward() -> Score:
@@ -137,7 +163,7 @@ def reward() -> Score:
             )
         return y.reward
 
-    return Score("r", value, needs_reward=True)
+    return Score("r", value, needs=needs("reward"), unit="reward")
 
 
 SCORES = {
@@ -145,7 +171,15 @@ SCORES = {
     "mean_log_prob": mean_log_prob,
     "log_ratio": log_ratio,
     "mean_log_ratio": mean_log_ratio,
+    "geometric": geometric,
     "length_regularized": length_regularized,
+    "length_desensitized": length_desensitized,
+    "log_ratio_with_kl": log_ratio_with_kl,
+    "two_reference": two_reference,
     "log_odds": log_odds,
+    "divergence": divergence,
+    "box_cox": box_cox,
+    "chi_squared": chi_squared,
+    "mean_prob": mean_prob,
     "reward": reward,
 }

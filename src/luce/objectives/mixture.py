@@ -1,0 +1,142 @@
+"""Mixtures of annotators: each pair was judged by one of K, and nobody knows by which.
+
+[PBDE] Dumoulin et al. (2023), A density estimation perspective on learning from pairwise human
+       preferences, arXiv:2311.14115, eq. 29 and 30.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from luce.errors import LuceError
+from luce.objectives.check import check_lengths, number
+from luce.objectives.labels import check_label
+from luce.objectives.needs import column, needs
+from luce.objectives.objective import pair_metrics
+from luce.objectives.score import Score
+from luce.types import Pairs, PerGroup, Responses, Scope, Structure
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """−log Σ_i w_i P_i, where P_i = p σ(z_i) + (1 − p) σ(−z_i) is how likely annotator i is to give
+    this label, z_i its margin under its own policy π_i [PBDE, eq. 30].
+
+    The first policy is `Responses.policy`, the others its columns `policy_2` … `policy_K`;
+    gradients flow to all of them. The weights are `weights`, or the softmax of `Pairs.prior` where
+    the batch has one, which may be learnt.
+
+    Attributes:
+        score: Ω of every annotator.
+        weights: w, K ≥ 1 of them, summing to 1.
+        name, parameters, source: which published method this is, for the run's manifest.
+    """
+
+    score: Score
+    weights: Sequence[float] = (0.5, 0.5)
+    name: str = "mixture"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def structure(self) -> Structure:
+        return "pair"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the batch must carry besides log π (`luce.objectives.needs`)."""
+        return self.score.needs | (needs("annotators") if len(self.weights) > 1 else frozenset())
+
+    @property
+    def needs_reference(self) -> bool:
+        return "reference" in self.needs
+
+    @property
+    def needs_reward(self) -> bool:
+        return False
+
+    @property
+    def scope(self) -> Scope:
+        return "group"
+
+    @property
+    def formula(self) -> str:
+        """The cost of a pair with a hard label, with the numbers that run."""
+        terms = [
+            f"{number(w)}·σ({self.score.margin_formula.replace('π', f'π_{i}')})"
+            for i, w in enumerate(self.weights, start=1)
+        ]
+        return f"−log[{' + '.join(terms)}]"
+
+    def log_weights(self, batch: Pairs) -> Float[Tensor, " annotators"]:
+        """log w."""
+        if batch.prior is not None:
+            if len(batch.prior) != len(self.weights):
+                raise LuceError(
+                    f"prior: {len(batch.prior)} logits for {len(self.weights)} annotators."
+                )
+            return batch.prior.log_softmax(0)
+        return torch.tensor([math.log(w) for w in self.weights]).to(batch.chosen.policy)
+
+    def margins(self, batch: Pairs) -> Float[Tensor, "groups annotators"]:
+        """z_i of each pair under each annotator."""
+        check_lengths(batch.chosen, "chosen")
+        check_lengths(batch.rejected, "rejected")
+        columns = []
+        for i in range(1, len(self.weights) + 1):
+            chosen, rejected = annotator(batch.chosen, i), annotator(batch.rejected, i)
+            columns.append(self.score(chosen, rejected) - self.score(rejected, chosen))
+        return torch.stack(columns, 1)
+
+    def margin(self, batch: Pairs) -> PerGroup:
+        """log-odds that the annotators, mixed, prefer the chosen response."""
+        z, log_w = self.margins(batch), self.log_weights(batch)
+        agrees = (log_w + logsigmoid(z)).logsumexp(1)
+        return agrees - (log_w + logsigmoid(-z)).logsumexp(1)
+
+    def log_likelihoods(self, batch: Pairs) -> Float[Tensor, "groups annotators"]:
+        """log w_i P_i."""
+        z = self.margins(batch)
+        p = torch.ones_like(z[:, 0]) if batch.label is None else batch.label
+        check_label(p)
+        # log 0 = −∞ is right here: it takes its side out, with a gradient of 0
+        agree = p.log()[:, None] + logsigmoid(z)
+        contradict = (1 - p).log()[:, None] + logsigmoid(-z)
+        return self.log_weights(batch) + torch.logaddexp(agree, contradict)
+
+    def responsibilities(self, batch: Pairs) -> Float[Tensor, "groups annotators"]:
+        """P(annotator i judged | the label) of each pair; rows sum to 1."""
+        return self.log_likelihoods(batch).softmax(1)
+
+    def __call__(self, batch: Pairs) -> PerGroup:
+        """The cost of each pair, nats."""
+        return -self.log_likelihoods(batch).logsumexp(1)
+
+    def weight(self, batch: Pairs) -> PerGroup:
+        """1: every pair counts alike."""
+        return torch.ones_like(batch.chosen.length)
+
+    @torch.no_grad()
+    def metrics(self, batch: Pairs) -> Mapping[str, PerGroup]:
+        """As of any pair, with `rewards/*` the first annotator's and margins of the mixture; and
+        `annotators/i`, the mean responsibility of each."""
+        chosen, rejected = batch.chosen, batch.rejected
+        omega = self.score(chosen, rejected), self.score(rejected, chosen)
+        values = pair_metrics(batch, *omega, self.margin(batch))
+        shares = self.responsibilities(batch).unbind(1)
+        return values | {f"annotators/{i}": share for i, share in enumerate(shares, start=1)}
+
+    def statistics(self, batch: Pairs) -> Mapping[str, PerGroup]:
+        """Nothing."""
+        return {}
+
+
+def annotator(y: Responses, i: int) -> Responses:
+    """The responses as annotator i's policy sees them, i from 1."""
+    return y if i == 1 else replace(y, policy=column(y, f"policy_{i}"))

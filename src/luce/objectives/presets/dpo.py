@@ -1,0 +1,320 @@
+"""DPO and what was made of it: the implicit reward β log π/π_ref under the logistic loss.
+
+h = log π/π_ref(chosen) − log π/π_ref(rejected) throughout.
+"""
+
+from typing import Literal
+
+from luce.errors import RecipeError
+from luce.objectives import regularizers, scores, terms
+from luce.objectives.check import flip_rate, fraction, non_negative, positive
+from luce.objectives.labels import flipped, geometric, reverse_kl, unbiased
+from luce.objectives.losses import LOSSES, blend, clipped_logistic
+from luce.objectives.objective import Objective
+from luce.objectives.presets.shared import nll_term
+
+
+def dpo(beta: float = 0.1) -> Objective:
+    """Direct preference optimization: −log σ(β h).
+
+    Args:
+        beta: how far the policy may go for a given preference: raising it keeps the policy closer
+            to the reference.
+
+    >>> dpo(beta=0.1).formula
+    '−log σ(0.1·[log π/π_ref(chosen) − log π/π_ref(rejected)])'
+    """
+    beta = positive("dpo.beta", beta)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        name="dpo",
+        parameters={"beta": beta},
+        source="Rafailov et al. (2023), arXiv:2305.18290, eq. 7",
+    )
+
+
+def cdpo(beta: float = 0.1, eps: float = 0.1) -> Objective:
+    """Conservative DPO: (1 − ε)(−log σ(β h)) + ε (−log σ(−β h)): a share ε of labels is wrong.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        eps: the share of labels believed wrong, in [0, 0.5): raising it lowers the margin at which
+            a pair is satisfied.
+    """
+    beta, eps = positive("cdpo.beta", beta), flip_rate("cdpo.eps", eps)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        labels=flipped(eps),
+        name="cdpo",
+        parameters={"beta": beta, "eps": eps},
+        source="Mitchell (2023), A note on DPO with noisy preferences and relationship to IPO",
+    )
+
+
+def robust_dpo(beta: float = 0.1, eps: float = 0.1) -> Objective:
+    """Robust DPO: [(1 − ε) L(h) − ε L(−h)] / (1 − 2ε), L(h) = −log σ(β h); can be negative.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        eps: the share of labels flipped, in [0, 0.5): raising it corrects more, with more variance.
+    """
+    beta, eps = positive("robust_dpo.beta", beta), flip_rate("robust_dpo.eps", eps)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        labels=unbiased(eps),
+        name="robust_dpo",
+        parameters={"beta": beta, "eps": eps},
+        source="Chowdhury et al. (2024), arXiv:2403.00409",
+    )
+
+
+def gdpo(beta: float = 0.1) -> Objective:
+    """Geometric DPO: −log σ(β (2p − 1) h), p the row's `label`.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+    """
+    beta = positive("gdpo.beta", beta)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        labels=geometric(),
+        name="gdpo",
+        parameters={"beta": beta},
+        source="Furuta et al. (2024), arXiv:2409.06691",
+    )
+
+
+def exo(beta: float = 0.1, eps: float = 1e-3) -> Objective:
+    """EXO on pairs: KL([σ(β h), σ(−β h)] ‖ [1 − ε, ε]), which seeks a mode where DPO covers.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        eps: the probability given to the rejected response, in (0, 0.5): raising it stops earlier.
+    """
+    beta, eps = positive("exo.beta", beta), flip_rate("exo.eps", positive("exo.eps", eps))
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        labels=reverse_kl(eps),
+        name="exo",
+        parameters={"beta": beta, "eps": eps},
+        source="Ji et al. (2024), arXiv:2402.00856, eq. 15",
+    )
+
+
+def dpo_nll(
+    beta: float = 0.1, alpha: float = 1.0, nll: Literal["sum", "mean"] = "mean"
+) -> Objective:
+    """DPO with a likelihood: −log σ(β h) + α · NLL(chosen)  (IRPO, RPO).
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        alpha: weight of the likelihood: raising it holds up the chosen responses.
+        nll: `mean` over the tokens of the response, or their `sum`.
+    """
+    beta, alpha = positive("dpo_nll.beta", beta), non_negative("dpo_nll.alpha", alpha)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        regularizers=nll_term("dpo_nll.nll", nll, alpha),
+        name="dpo_nll",
+        parameters={"beta": beta, "alpha": alpha, "nll": nll},
+        source="Pang et al. (2024), arXiv:2404.19733, eq. 1; Liu et al. (2024), arXiv:2405.16436",
+    )
+
+
+def dpop(beta: float = 0.3, lam: float = 50.0) -> Objective:
+    """DPO-positive: −log σ(β (h − λ max(0, −log π/π_ref(chosen)))).
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        lam: what a nat lost on the chosen response costs, in nats of margin: raising it forbids
+            the chosen response to fall.
+    """
+    beta, lam = positive("dpop.beta", beta), non_negative("dpop.lam", lam)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        target_margin=terms.chosen_loss(beta * lam),
+        name="dpop",
+        parameters={"beta": beta, "lam": lam},
+        source="Pal et al. (2024), arXiv:2402.13228, eq. 3",
+    )
+
+
+def odpo(beta: float = 0.1, alpha: float = 1.0) -> Objective:
+    """DPO with an offset: −log σ(β h − α log[score(chosen) − score(rejected)]).
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        alpha: weight of the graded difference: raising it asks for larger margins where responses
+            were graded far apart.
+    """
+    beta, alpha = positive("odpo.beta", beta), non_negative("odpo.alpha", alpha)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        target_margin=terms.log_score_difference(alpha),
+        name="odpo",
+        parameters={"beta": beta, "alpha": alpha},
+        source="Amini et al. (2024), arXiv:2402.10571, eq. 8",
+    )
+
+
+def modpo(beta: float = 0.1, w: float = 0.5) -> Objective:
+    """Multi-objective DPO: −log σ([β h − (1 − w) Δr]/w), Δr the difference of another annotator's
+    grades `score_chosen` and `score_rejected`.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        w: share of the labels' objective, in (0, 1]: raising it listens less to the grades.
+    """
+    beta, w = positive("modpo.beta", beta), fraction("modpo.w", w, low_open=True)
+    return Objective(
+        scores.log_ratio(beta / w),
+        LOSSES["logistic"],
+        target_margin=terms.scaled_score_difference((1 - w) / w),
+        name="modpo",
+        parameters={"beta": beta, "w": w},
+        source="Zhou et al. (2023), arXiv:2310.03708, eq. 9",
+    )
+
+
+def rebel(eta: float = 1.0) -> Objective:
+    """REBEL: (h − η Δr)², Δr = score(chosen) − score(rejected).
+
+    Args:
+        eta: nats of log-ratio per unit of reward: raising it takes larger steps.
+    """
+    eta = positive("rebel.eta", eta)
+    return Objective(
+        scores.log_ratio(1.0),
+        LOSSES["squared_error"],
+        target_margin=terms.scaled_score_difference(eta),
+        name="rebel",
+        parameters={"eta": eta},
+        source="Gao et al. (2024), arXiv:2404.16767, eq. 9",
+    )
+
+
+def wpo(beta: float = 0.01, clamp: bool = True) -> Objective:
+    """Weighted preference optimization: w(chosen) w(rejected) · (−log σ(β h)), the weights being
+    how likely the responses are under the policy, without gradient.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        clamp: whether the weight of a pair is at most 1, as in the authors' program.
+    """
+    beta = positive("wpo.beta", beta)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        weights=terms.on_policy_weight(clamp),
+        name="wpo",
+        parameters={"beta": beta, "clamp": clamp},
+        source="Zhou et al. (2024), arXiv:2406.11827, eq. 5",
+    )
+
+
+def xpo(beta: float = 0.1, alpha: float = 1e-5) -> Objective:
+    """Exploratory preference optimization: −log σ(β h) + α log π(ỹ), ỹ the response of the pair
+    that was sampled from the reference.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        alpha: weight of the optimism: raising it explores more.
+    """
+    beta, alpha = positive("xpo.beta", beta), non_negative("xpo.alpha", alpha)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        regularizers=(regularizers.optimism(alpha),) if alpha else (),
+        name="xpo",
+        parameters={"beta": beta, "alpha": alpha},
+        source="Xie et al. (2024), arXiv:2405.21046, algorithm 1",
+    )
+
+
+def inpo(eta: float = 0.005, tau_over_eta: float = 1 / 3) -> Objective:
+    """Iterative Nash policy optimization: (log π − κ log π_ref − (1 − κ) log π_t, chosen minus
+    rejected, − 1/2η)², κ = τ/η and π_t the policy of the round before.
+
+    Args:
+        eta: raising it keeps each round closer to the one before.
+        tau_over_eta: κ, share of the reference in [0, 1]; at 1 this is IPO with τ = η.
+    """
+    eta = positive("inpo.eta", eta)
+    kappa = fraction("inpo.tau_over_eta", tau_over_eta)
+    return Objective(
+        scores.two_reference(2 * eta, kappa),
+        LOSSES["square"],
+        scale=1 / (4 * eta**2),
+        name="inpo",
+        parameters={"eta": eta, "tau_over_eta": kappa},
+        source="Zhang et al. (2024), arXiv:2407.00617, eq. 7",
+    )
+
+
+def discopop(beta: float = 0.05, tau: float = 0.05) -> Objective:
+    """DiscoPOP: (1 − m)(−log σ(z)) + m e⁻ᶻ with z = β h, m = σ(z/τ); not convex.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        tau: temperature of the blend: raising it makes the change between the two losses softer.
+    """
+    beta, tau = positive("discopop.beta", beta), positive("discopop.tau", tau)
+    return Objective(
+        scores.log_ratio(beta),
+        blend(tau),
+        name="discopop",
+        parameters={"beta": beta, "tau": tau},
+        source="Lu et al. (2024), arXiv:2406.08414, eq. 5",
+    )
+
+
+def chipo(beta: float = 0.1, R: float = 1.0) -> Objective:
+    """χPO: −log σ(clip(β [Φ(chosen) − Φ(rejected)], ±2R)), Φ = π/π_ref + log π/π_ref.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference, in χ² divergence.
+        R: bound of the rewards; a pair whose margin is beyond 2R has no gradient.
+    """
+    beta, R = positive("chipo.beta", beta), positive("chipo.R", R)
+    return Objective(
+        scores.chi_squared(beta),
+        clipped_logistic(2 * R),
+        name="chipo",
+        parameters={"beta": beta, "R": R},
+        source="Huang et al. (2024), arXiv:2407.13399, algorithm 1",
+    )
+
+
+def fdpo(
+    beta: float = 0.1,
+    divergence: Literal["reverse_kl", "forward_kl", "js", "alpha"] = "alpha",
+    alpha: float = 0.5,
+) -> Objective:
+    """f-DPO: −log σ(β [f′(u_chosen) − f′(u_rejected)]), u = π/π_ref and f′ that of a divergence.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference, in that divergence.
+        divergence: `reverse_kl` (DPO), `forward_kl`, `js` (Jensen-Shannon) or `alpha`.
+        alpha: of the `alpha` divergence, in (0, 1]: near 0 reverse KL, 1 forward KL.
+    """
+    beta, alpha = positive("fdpo.beta", beta), fraction("fdpo.alpha", alpha, low_open=True)
+    if divergence not in ("reverse_kl", "forward_kl", "js", "alpha"):
+        raise RecipeError(
+            f"objective.fdpo.divergence: no {divergence!r}. Choose one of: reverse_kl, forward_kl, "
+            "js, alpha."
+        )
+    return Objective(
+        scores.divergence(beta, divergence, alpha),
+        LOSSES["logistic"],
+        name="fdpo",
+        parameters={"beta": beta, "divergence": divergence, "alpha": alpha},
+        source="Wang et al. (2023), arXiv:2309.16240, eq. 8 and Table 1",
+    )

@@ -1,0 +1,114 @@
+"""Objectives with a reference that look at length or at single tokens.
+
+h = log π/π_ref(chosen) − log π/π_ref(rejected) throughout.
+"""
+
+from luce.objectives import scores, terms
+from luce.objectives.check import fraction, non_negative, positive, whole
+from luce.objectives.losses import LOSSES
+from luce.objectives.objective import Objective
+
+
+def ln_dpo(beta: float = 5.0) -> Objective:
+    """Length-normalized DPO: −log σ(β (log π/π_ref(chosen)/|chosen| − the same of rejected)).
+
+    Args:
+        beta: what a nat per token is worth: raising it keeps the policy closer to the reference.
+    """
+    beta = positive("ln_dpo.beta", beta)
+    return Objective(
+        scores.mean_log_ratio(beta),
+        LOSSES["logistic"],
+        name="ln_dpo",
+        parameters={"beta": beta},
+        source="Lambert et al. (2024), arXiv:2411.15124, section 5",
+    )
+
+
+def rdpo(beta: float = 0.1, alpha: float = 0.01) -> Objective:
+    """R-DPO: −log σ(β h + α (|chosen| − |rejected|)).
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        alpha: nats of margin per token of length: raising it takes more of the reward of length
+            away.
+    """
+    beta, alpha = positive("rdpo.beta", beta), non_negative("rdpo.alpha", alpha)
+    return Objective(
+        scores.length_regularized(beta, alpha),
+        LOSSES["logistic"],
+        name="rdpo",
+        parameters={"beta": beta, "alpha": alpha},
+        source="Park et al. (2024), arXiv:2403.19159",
+    )
+
+
+def ld_dpo(beta: float = 0.1, alpha: float = 0.5) -> Objective:
+    """LD-DPO: −log σ(β h) with tokens beyond the shorter response's length counting α, in policy
+    and reference.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        alpha: weight of the tail in [0, 1]: 1 is DPO, 0 compares heads of equal length.
+    """
+    beta, alpha = positive("ld_dpo.beta", beta), fraction("ld_dpo.alpha", alpha)
+    return Objective(
+        scores.length_desensitized(beta, alpha),
+        LOSSES["logistic"],
+        name="ld_dpo",
+        parameters={"beta": beta, "alpha": alpha},
+        source="Liu et al. (2024), arXiv:2409.06411, eq. 8",
+    )
+
+
+def sampo(beta: float = 0.1, seed: int = 0) -> Objective:
+    """SamPO: −log σ(β h) over as many random tokens of the longer response as the shorter one has.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        seed: of the draw, which otherwise depends on the row alone.
+    """
+    beta, seed = positive("sampo.beta", beta), whole("sampo.seed", seed)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        view=terms.random_tokens(seed),
+        name="sampo",
+        parameters={"beta": beta, "seed": seed},
+        source="Lu et al. (2024), arXiv:2406.10957, eq. 6",
+    )
+
+
+def tdpo1(beta: float = 0.1) -> Objective:
+    """TDPO1: −log σ(β [h − (Σ KL(rejected) − Σ KL(chosen))]), Σ KL the sequential forward KL
+    divergence of a response.
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+    """
+    beta = positive("tdpo1.beta", beta)
+    return Objective(
+        scores.log_ratio_with_kl(beta),
+        LOSSES["logistic"],
+        name="tdpo1",
+        parameters={"beta": beta},
+        source="Zeng et al. (2024), arXiv:2404.11999, eq. 14",
+    )
+
+
+def tdpo2(beta: float = 0.1, alpha: float = 0.5) -> Objective:
+    """TDPO2: −log σ(β [h − α (Σ KL(rejected) − sg Σ KL(chosen))]).
+
+    Args:
+        beta: raising it keeps the policy closer to the reference.
+        alpha: weight of the sequential divergence: raising it keeps token distributions closer.
+    """
+    beta, alpha = positive("tdpo2.beta", beta), non_negative("tdpo2.alpha", alpha)
+    return Objective(
+        scores.log_ratio(beta),
+        LOSSES["logistic"],
+        target_margin=terms.kl_difference(beta * alpha) if alpha else 0.0,
+        name="tdpo2",
+        parameters={"beta": beta, "alpha": alpha},
+        source="Zeng et al. (2024), arXiv:2404.11999, eq. 17",
+    )

@@ -1,0 +1,77 @@
+"""Objectives of the annotator, of demonstrations, and of reward models."""
+
+from typing import Literal
+
+from luce.errors import RecipeError
+from luce.objectives import regularizers, scores
+from luce.objectives.check import non_negative, positive, whole
+from luce.objectives.likelihood import Likelihood
+from luce.objectives.losses import LOSSES
+from luce.objectives.mixture import Mixture
+from luce.objectives.objective import Objective
+from luce.objectives.terms import annotated_margin
+
+
+def mixture(K: int = 2, beta: float = 1.0, weights: tuple[float, ...] | None = None) -> Mixture:
+    """Mixture of K annotators: −log Σ_i w_i σ(β [log π_i(chosen) − log π_i(rejected)]), each with a
+    policy π_i of its own.
+
+    Args:
+        K: how many annotators.
+        beta: what a nat is worth: raising it is satisfied by smaller differences.
+        weights: w, K positive numbers, taken relative to their sum; 1/K each unless given, and
+            learnt where the batch has a `prior`.
+    """
+    K, beta = whole("mixture.K", K, least=1), positive("mixture.beta", beta)
+    given = (1 / K,) * K if weights is None else tuple(weights)
+    if len(given) != K:
+        raise RecipeError(f"objective.mixture.weights: {len(given)} numbers for K = {K}.")
+    checked = [positive(f"mixture.weights[{i}]", w) for i, w in enumerate(given)]
+    shares = tuple(w / sum(checked) for w in checked)
+    return Mixture(
+        scores.log_prob(beta),
+        shares,
+        name="mixture",
+        parameters={"K": K, "beta": beta, "weights": shares},
+        source="Dumoulin et al. (2023), arXiv:2311.14115, eq. 29 and 30",
+    )
+
+
+def sft() -> Likelihood:
+    """Supervised fine-tuning: the mean negative log-likelihood of all tokens of the batch."""
+    return Likelihood(name="sft", source="maximum likelihood")
+
+
+def nll() -> Likelihood:
+    """Negative log-likelihood of each response, −log π(y): every response counts alike, and its
+    tokens are summed."""
+    return Likelihood(per_token=False, name="nll", source="maximum likelihood")
+
+
+def bradley_terry(
+    loss: Literal[
+        "logistic", "hinge", "square", "exponential", "truncated_quadratic", "savage"
+    ] = "logistic",
+    center: float = 0.0,
+) -> Objective:
+    """Reward model: φ(r(chosen) − r(rejected) − margin) + c (r(chosen) + r(rejected))².
+
+    The margin is the row's own `margin`, 0 where it has none.
+
+    Args:
+        loss: φ; with another than the logistic this is GPO's reward model (Tang et al., 2024,
+            eq. 3).
+        center: c: raising it holds rewards nearer to a mean of 0.
+    """
+    if loss not in LOSSES:
+        raise RecipeError(f"objective.bradley_terry.loss: no {loss!r}. Known: {', '.join(LOSSES)}.")
+    center = non_negative("bradley_terry.center", center)
+    return Objective(
+        scores.reward(),
+        LOSSES[loss],
+        target_margin=annotated_margin(),
+        regularizers=(regularizers.center(center),) if center else (),
+        name="bradley_terry",
+        parameters={"loss": loss, "center": center},
+        source="Bradley and Terry (1952); margin: Touvron et al. (2023), arXiv:2307.09288, eq. 2",
+    )
