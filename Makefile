@@ -14,7 +14,7 @@ ifneq ($(TORCH),torch==2.13.0)
 PINS := $(VENV)/constraints.txt
 endif
 
-.PHONY: demo test check setup format clean
+.PHONY: demo test check mutants setup format clean
 
 demo: $(STAMP)
 	$(BIN)/luce demo --output-dir $(DEMO)
@@ -28,6 +28,9 @@ check: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules src/luce
+
+mutants: $(STAMP)
+	$(BIN)/python tests/mutants.py --jobs $(WORKERS)
 
 setup: $(STAMP)
 

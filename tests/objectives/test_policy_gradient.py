@@ -11,6 +11,7 @@ from luce.errors import LuceError
 from luce.numerics import segment_sum
 from luce.objectives.policy_gradient import (
     ADVANTAGES,
+    KL_ESTIMATORS,
     clipped_value_loss,
     dr_grpo,
     gae,
@@ -105,10 +106,11 @@ def test_ppo_clip():
 
 def test_clipped_value_loss():
     """V_old = 0, ε = 0.2. Target 2: V = 1 is held at 0.2, ½·1.8². Target −2: ½·3². V = 0.1 moves
-    freely: ½·1.9²."""
+    freely: ½·1.9²; so does V = 8.1 from 8, ½·0.1²."""
     cost = clipped_value_loss(f64(1, 1, 0.1), f64(0, 0, 0), f64(2, -2, 2))
     torch.testing.assert_close(cost, f64(1.62, 4.5, 1.805))
     torch.testing.assert_close(clipped_value_loss(f64(-1), f64(0), f64(-2)), f64(1.62))
+    torch.testing.assert_close(clipped_value_loss(f64(8.1), f64(8), f64(8)), f64(0.005))
     torch.testing.assert_close(clipped_value_loss(f64(9), f64(8), f64(10), clip=0.5), f64(1.125))
 
 
@@ -124,6 +126,14 @@ def test_kl_estimators():
 def test_k3_keeps_its_digits_where_the_policies_nearly_agree():
     """x²/2 − x³/6 at x = 1e-6; e⁻ˣ − 1 + x in so many steps has four digits left."""
     assert k3(f64(1e-6), f64(0)).item() == pytest.approx(5e-13 - 1e-18 / 6, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", KL_ESTIMATORS)
+def test_estimators_are_finite_where_the_policies_are_far_apart(name):
+    policy = torch.tensor([-90.0, 0.0], requires_grad=True)
+    value = KL_ESTIMATORS[name].value(policy, torch.tensor([0.0, -90.0]))
+    assert value.isfinite().all()
+    assert torch.autograd.grad(value.sum(), policy)[0].isfinite().all()
 
 
 def test_kl_shaped_reward():

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from luce.errors import LuceError
-from luce.numerics import segment_sum
+from luce.numerics import bounded_expm1, segment_sum
 
 PerToken: TypeAlias = Float[Tensor, " tokens"]
 PerResponse: TypeAlias = Float[Tensor, " responses"]
@@ -277,13 +277,13 @@ def k2(policy: PerToken, reference: PerToken) -> PerToken:
 def k3(policy: PerToken, reference: PerToken) -> PerToken:
     """π_ref/π − 1 − log(π_ref/π) of sampled tokens, nats: unbiased for KL(π ‖ π_ref), ≥ 0.
 
-    It overflows where π_ref/π does: at 88 nats in float32.
+    Where π_ref/π would overflow (from 80 nats in float32) it goes on as its tangent.
 
     >>> k3(torch.tensor([-1.0]), torch.tensor([-1.5]))
     tensor([0.1065])
     """
     x = k1(policy, reference)
-    return torch.expm1(-x) + x
+    return bounded_expm1(-x) + x
 
 
 @dataclass(frozen=True)
