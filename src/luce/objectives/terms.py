@@ -183,7 +183,8 @@ def random_tokens(seed: int = 0) -> View:
 def uniform(keys: torch.Tensor, index: torch.Tensor, seed: int) -> torch.Tensor:
     """Numbers in (0, 1), float64, that depend on (key, index, seed) alone: the same on every
     device, in every batch and after every resume (SplitMix64's finalizer; Steele et al., 2014)."""
-    x = keys + index * -7046029254386353131 + seed * -4417276706812531889
+    # tensors throughout: their products wrap around at 64 bits, Python's grow
+    x = keys + index * -7046029254386353131 + torch.full_like(keys, seed) * -4417276706812531889
     for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
         x = (x ^ _shifted(x, shift)) * factor
     bits = _shifted(x ^ _shifted(x, 31), 11)
