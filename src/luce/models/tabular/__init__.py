@@ -1,0 +1,63 @@
+"""Exact policies: small enough that every sum is taken over all outcomes.
+
+The theorems of the papers are about optima that training only approaches. Here the optimum itself
+is computed, in float64: of a choice among n actions, of a density on a grid, of a chain of tokens.
+"""
+
+from luce.models.tabular.annotators import (
+    barker_chain,
+    luce_annotator,
+    mixture_of_annotators,
+    mixture_of_densities,
+    scores_annotator,
+    stationary,
+)
+from luce.models.tabular.bandit import (
+    KlBandit,
+    kl_control_gradient,
+    policy_gradient,
+)
+from luce.models.tabular.chain import EndingChain, never_ending_mass, survival
+from luce.models.tabular.games import nash_equilibrium, regularized_nash
+from luce.models.tabular.mdp import MDP
+from luce.models.tabular.optimum import best_scores, policy_with_scores, score_optimum
+from luce.models.tabular.policy import (
+    Outcomes,
+    TabularPolicy,
+    actions,
+    divergence_of_pairs,
+    grid,
+    mixture,
+)
+from luce.models.tabular.solve import fit, fit_pairs, minimize, pairs_of
+
+__all__ = [
+    "MDP",
+    "EndingChain",
+    "KlBandit",
+    "Outcomes",
+    "TabularPolicy",
+    "actions",
+    "barker_chain",
+    "best_scores",
+    "divergence_of_pairs",
+    "pairs_of",
+    "fit",
+    "fit_pairs",
+    "grid",
+    "kl_control_gradient",
+    "luce_annotator",
+    "minimize",
+    "mixture",
+    "mixture_of_annotators",
+    "mixture_of_densities",
+    "nash_equilibrium",
+    "never_ending_mass",
+    "policy_gradient",
+    "policy_with_scores",
+    "regularized_nash",
+    "score_optimum",
+    "scores_annotator",
+    "stationary",
+    "survival",
+]
