@@ -74,6 +74,11 @@ class Mutant:
     output: Path = field(default_factory=Path)
 
     @property
+    def change(self) -> tuple[str, str, str]:
+        """What the list of equivalent mutants knows it by: lines move, their text does not."""
+        return self.file, self.mutation.before, self.mutation.after
+
+    @property
     def shown(self) -> str:
         m = self.mutation
         return f"{self.file}:{m.line}: {m.before}  ->  {m.after}"
@@ -216,11 +221,10 @@ def report(done: list[Mutant], options: argparse.Namespace, whole_files: list[st
     listed = options.root / options.equivalent
     known = tomllib.loads(listed.read_text()).get("equivalent", []) if listed.exists() else []
     reasons = {(e["file"], e["before"], e["after"]): e["reason"] for e in known}
-    survivors = {
-        (m.file, m.mutation.before, m.mutation.after): m for m in done if m.fate == "survived"
-    }
-    unknown = [m for key, m in survivors.items() if key not in reasons]
-    stale = [key for key in reasons if key[0] in whole_files and key not in survivors]
+    survivors = [m for m in done if m.fate == "survived"]
+    unknown = [m for m in survivors if m.change not in reasons]
+    seen = {mutant.change for mutant in survivors}
+    stale = [key for key in reasons if key[0] in whole_files and key not in seen]
     for mutant in done:
         if mutant.fate == "timed out":
             print(f"timed out (counted as caught): {mutant.shown}")

@@ -139,6 +139,7 @@ MUTATED = {
     "@d(1)\nclass C:\n    '1 - 2'\n    A: TypeAlias = T[1]\n    n: int = 1": [
         "@d(1)\nclass C:\n    '1 - 2'\n    A: TypeAlias = T[1]\n    n: int = 2"
     ],
+    "def f() -> bool: return g": [],
     "if x:\n    raise E(1 - 2)": [],
 }
 

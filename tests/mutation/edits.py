@@ -209,10 +209,15 @@ def mutations(text: str) -> list[Mutation]:
     """Every mutation of a source that still compiles, in the order of its lines."""
     source, found, nodes = _Source(text), [], list(_walk(ast.parse(text), None))
     known: dict[Code | None, set[str | None]] = {}
+    unsigned = set()
     for node, code in nodes:
+        if isinstance(node, ast.FunctionDef) and node.returns:
+            unsigned |= {code} if ast.unparse(node.returns) in ("bool", "str") else set()
         name = getattr(node, "arg" if isinstance(node, ast.arg) else "id", None)
         known.setdefault(code, set()).add(name)
     for node, code in nodes:
+        if isinstance(node, ast.Return) and code in unsigned:
+            continue
         for start, end, new in _edits(source, node):
             line = source.raw.count(b"\n", 0, start) + 1
             mutation = Mutation(start, end, new, line, "", "", code)
