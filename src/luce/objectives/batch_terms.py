@@ -1,7 +1,8 @@
 """Terms of pairs that are defined over the whole global batch.
 
 The trainer computes them on all pairs of a step at once: they are the same however the step is cut
-into micro-batches and over how many processes it is spread.
+into micro-batches and over how many processes it is spread. Before they compare pairs with each
+other they turn them, so that a pair labelled 0 is the same as that pair swapped and labelled 1.
 """
 
 import math
@@ -23,7 +24,7 @@ from luce.objectives.terms import (
     uniform,
     with_responses,
 )
-from luce.types import Pairs, PerGroup
+from luce.types import Pairs, PerGroup, Responses
 
 LOWEST_BETA = 1e-3
 """β-DPO's floor of β."""
@@ -60,10 +61,17 @@ def matched_by_rank(score: Score) -> View:
     answer (AOT, unpaired: Melnyk et al., 2024, arXiv:2406.05882)."""
 
     def value(pairs: Pairs) -> Pairs:
-        chosen = score(pairs.chosen, pairs.rejected).detach()
-        rejected = score(pairs.rejected, pairs.chosen).detach()
-        opponent = rejected.argsort(stable=True)[_rank(chosen)]
-        return with_responses(pairs, pairs.chosen, pairs.rejected.take(opponent))
+        n, upright = len(pairs), _side(pairs) > 0
+        index = torch.arange(n, device=upright.device)
+        both = _together(pairs.chosen, pairs.rejected)
+        omega = score(both).detach()
+        better, worse = index + n * ~upright, index + n * upright
+        opponent = worse[omega[worse].argsort(stable=True)[_rank(omega[better])]]
+        return with_responses(
+            pairs,
+            both.take(torch.where(upright, better, opponent)),
+            both.take(torch.where(upright, opponent, better)),
+        )
 
     return View(value, "chosen and rejected of the batch, each sorted", score.needs, "batch")
 
@@ -73,10 +81,10 @@ def reference_margin_of_same_rank(beta: float) -> TargetMargin:
     this pair among the policy's (AOT, paired: Melnyk et al., 2024, arXiv:2406.05882)."""
 
     def value(pairs: Pairs) -> PerGroup:
-        chosen, rejected = pairs.chosen, pairs.rejected
-        reference = chosen.reference_log_prob - rejected.reference_log_prob
-        rank = _rank((chosen.log_prob - rejected.log_prob).detach())
-        return beta * reference.sort().values[rank]
+        chosen, rejected, side = pairs.chosen, pairs.rejected, _side(pairs)
+        reference = side * (chosen.reference_log_prob - rejected.reference_log_prob)
+        rank = _rank(side * (chosen.log_prob - rejected.log_prob).detach())
+        return beta * side * reference.sort().values[rank]
 
     term = f"{number(beta)}·[log π_ref(chosen) − log π_ref(rejected)] of the same rank"
     return TargetMargin(value, term, needs("reference"), "batch")
@@ -92,7 +100,7 @@ def standardized_margin(score: Score, scale: float, gamma: float, alpha: float) 
         spread = centred.square().sum().div(max(1, len(h) - 1)).sqrt()
         flat = spread <= 1e-12 * (1 + h.abs().max())
         z = torch.where(flat, torch.zeros_like(h), centred / torch.where(flat, 1.0, spread))
-        return scale * (gamma + alpha * z)
+        return scale * (gamma + alpha * _side(pairs) * z)
 
     term = f"{number(scale)}·({number(gamma)} + {number(alpha)}·z-score of {score.margin_formula})"
     return TargetMargin(value, term, score.needs, "batch")
@@ -174,7 +182,28 @@ class DynamicBeta:
 
 @torch.no_grad()
 def _margin(score: Score, pairs: Pairs) -> PerGroup:
-    return score(pairs.chosen, pairs.rejected) - score(pairs.rejected, pairs.chosen)
+    """How much higher the preferred response scores than the other."""
+    z = score(pairs.chosen, pairs.rejected) - score(pairs.rejected, pairs.chosen)
+    return _side(pairs) * z
+
+
+def _side(pairs: Pairs) -> Tensor:
+    """−1 where the label says that `rejected` is the preferred response, else 1."""
+    one = torch.ones_like(pairs.chosen.length)
+    return one if pairs.label is None else torch.where(pairs.label < 0.5, -one, one)
+
+
+def _together(chosen: Responses, rejected: Responses) -> Responses:
+    """All responses: the chosen ones, then the rejected ones. Without rewards."""
+    reference = None
+    if chosen.reference is not None and rejected.reference is not None:
+        reference = torch.cat([chosen.reference, rejected.reference])
+    return Responses(
+        torch.cat([chosen.policy, rejected.policy]),
+        torch.cat([chosen.lengths, rejected.lengths]),
+        reference,
+        {k: torch.cat([v, rejected.columns[k]]) for k, v in chosen.columns.items()},
+    )
 
 
 def _rank(values: Tensor) -> Tensor:

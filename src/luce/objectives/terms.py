@@ -95,10 +95,13 @@ def scaled_score_difference(scale: float) -> TargetMargin:
 
 def log_score_difference(alpha: float = 1.0) -> TargetMargin:
     """γ = α log Δr: the better the chosen response was graded, the larger the margin must be
-    (ODPO, Amini et al., 2024, arXiv:2402.10571). An error where Δr ≤ 0."""
+    (ODPO, Amini et al., 2024, arXiv:2402.10571). An error where Δr ≤ 0; 0 where the label is 0, so
+    that no share of the cost has this margin."""
 
     def value(pairs: Pairs) -> PerGroup:
         difference = score_difference(pairs)
+        if pairs.label is not None:
+            difference = torch.where(pairs.label == 0, torch.ones_like(difference), difference)
         bad = (difference <= 0).nonzero().flatten().tolist()
         if bad:
             raise LuceError(
