@@ -89,6 +89,8 @@ POISONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "weight below 0": ({"weight": -1}, "weight", "value"),
     "margin inf": ({"margin": float("inf")}, "margin", "value"),
     "score nan": ({"score_chosen": float("nan")}, "score_chosen", "value"),
+    "sample word": ({"reference_sample": "both"}, "reference_sample", "value"),
+    "sample list": ({"reference_sample": ["chosen"]}, "reference_sample", "value"),
     "tools no JSON": ({"tools": "f("}, "tools", "value"),
     "arguments no object": ({"chat_template_kwargs": [1]}, "chat_template_kwargs", "type"),
     "arguments set the template": (

@@ -128,6 +128,10 @@ def test_the_label_and_the_rest_of_the_row_come_along(chat_tokenizer: Any) -> No
     assert (group.label, group.margin, group.weight, group.scores) == (0.25, 2.0, 3.0, (1.0, 0.5))
     assert (group.id, group.place, group.annotator, group.source) == ("r1", PLACE, "x", "s")
     assert np.isnan(renderer.group(pair("q", "a", "b")).margin)
+    for sampled, number in (("chosen", 1.0), ("rejected", 0.0)):
+        row = pair("q", "a", "b", reference_sample=sampled)
+        assert renderer.group(row).reference_sample == number
+    assert np.isnan(renderer.group(pair("q", "a", "b")).reference_sample)
     assert renderer.group(Feedback(**HEAD, prompt="q", completion="a", label=False)).label == 0.0
     ranking = Ranking(**HEAD, prompt="q", responses=("a", "b", "c"), scores=(1.0, 3.0, 2.0))
     assert renderer.group(ranking).scores == (1.0, 3.0, 2.0)

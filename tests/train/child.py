@@ -1,6 +1,6 @@
 """A run of the toy model in a process of its own, which kills itself where it is told.
 
-    python child.py FOLDER [step:N | operation:N]
+    python child.py FOLDER [step:N | operation:N | never:0] [OBJECTIVE]
 
 `step:N` is SIGKILL after N records; `operation:N` before the Nth file operation of the checkpoints.
 """
@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from luce.objectives.build import make_objective
@@ -27,12 +28,15 @@ SETTINGS = TrainSettings(
 )
 
 
-def main(folder: Path, kill: str | None) -> None:
+def main(folder: Path, kill: str | None, objective: str = "dpo") -> None:
     kind, _, number = (kill or "never:0").partition(":")
     if kind == "operation":
         _kill_before_operation(int(number))
     groups = toy.make_groups(23)
-    trainer = Trainer(toy.TableLearner(), make_objective("dpo", {}), groups[:18], SETTINGS)
+    cost = make_objective(objective, {})
+    # a cost of the whole batch is cut into micro-batches, so that it takes its two passes
+    settings = replace(SETTINGS, max_tokens_per_batch=20 if cost.scope == "batch" else 8192)
+    trainer = Trainer(toy.TableLearner(), cost, groups[:18], settings)
     with locked(folder):
         records = fit(trainer, RunFolder(folder), groups[18:], {"seed": 0}, resume=True)
         for count, _ in enumerate(records, start=1):
@@ -60,4 +64,4 @@ def _kill_before_operation(number: int) -> None:
 
 if __name__ == "__main__":
     given = globals().get("ARGUMENTS", sys.argv[1:])
-    main(Path(given[0]), given[1] if len(given) > 1 else None)
+    main(Path(given[0]), *(given[1:] or [None]))

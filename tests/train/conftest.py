@@ -25,9 +25,12 @@ class TableLearner:
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return {"gain": self.gain, "table": self.table}
 
+    def log_table(self) -> torch.Tensor:
+        return (self.gain * self.table).log_softmax(-1)
+
     def respond(self, groups: Sequence[Group]) -> Responses:
         self.calls += 1
-        log_probs = (self.gain * self.table).log_softmax(-1)
+        log_probs = self.log_table()
         tokens, lengths = [], []
         for group in groups:
             for branch in group.branches:
@@ -54,7 +57,10 @@ def make_groups(n: int, responses: int = 2, seed: int = 0) -> list[Group]:
             branch(*draw.integers(0, VOCABULARY, draw.integers(1, 6))) for _ in range(responses)
         )
         prompt = draw.integers(0, VOCABULARY, draw.integers(1, 5)).astype(np.int32)
-        groups.append(Group(prompt, branches, id=f"g{i}", place=Place("toy.jsonl", i + 1)))
+        # a ranking has a grade for each response, some of them equal
+        scores = tuple(float((3 * i + 2 * n) % 4) for n in range(responses if responses > 2 else 0))
+        place = Place("toy.jsonl", i + 1)
+        groups.append(Group(prompt, branches, id=f"g{i}", place=place, scores=scores))
     return groups
 
 

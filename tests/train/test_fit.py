@@ -29,9 +29,9 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["luce.train.fit", "luce.objectives.build"])
 
 
-def child(folder, kill=None):
+def child(folder, kill="never:0", objective="dpo"):
     """The exit code of a run in a process of its own; -9 where it killed itself."""
-    given = {"ARGUMENTS": [str(folder), *([kill] if kill else [])]}
+    given = {"ARGUMENTS": [str(folder), kill, objective]}
     process = PROCESSES.Process(
         target=runpy.run_path, args=(str(CHILD), given), kwargs={"run_name": "__main__"}
     )
@@ -64,6 +64,17 @@ def test_kill_and_resume_gives_the_same_bytes(tmp_path, undisturbed, kill):
     assert child(tmp_path, kill) == -signal.SIGKILL
     assert child(tmp_path) == 0
     assert result(tmp_path) == undisturbed
+
+
+def test_a_cost_of_the_whole_batch_with_running_statistics_resumes_to_the_same_bytes(tmp_path):
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    assert child(calm, objective="beta_dpo") == 0
+    assert child(killed, "step:5", "beta_dpo") == -signal.SIGKILL
+    assert child(killed, "operation:4", "beta_dpo") == -signal.SIGKILL
+    assert child(killed, objective="beta_dpo") == 0
+    assert result(killed) == result(calm)
+    state = json.loads(next((calm / "checkpoints").glob("*/state.json")).read_text())
+    assert state["running"].keys() == {"margin", "margin_squared"}
 
 
 @pytest.mark.slow

@@ -26,7 +26,8 @@ def _with(**changes):
 
 
 @pytest.mark.parametrize(
-    ("objective", "responses"), [("dpo", 2), ("simpo", 2), ("kto", 2), ("sft", 1)]
+    ("objective", "responses"),
+    [("dpo", 2), ("simpo", 2), ("kto", 2), ("sft", 1), ("plackett_luce", 4), ("rrhf", 3)],
 )
 def test_the_cut_into_micro_batches_changes_nothing(objective, responses):
     groups = make_groups(23, responses)

@@ -8,7 +8,8 @@ from typing import Any
 from luce.data.ledger import RowError
 from luce.types import Place
 
-PAIR_COLUMNS = ("label", "margin", "score_chosen", "score_rejected")
+PAIR_NUMBERS = ("margin", "score_chosen", "score_rejected")
+PAIR_COLUMNS = ("label", *PAIR_NUMBERS, "reference_sample")
 SHARED_COLUMNS = (
     "id", "weight", "annotator", "source", "tools", "chat_template_kwargs", "system",
 )  # fmt: skip
@@ -23,6 +24,11 @@ def kind_of(value: Any) -> str:
         list: "a list", tuple: "a list", dict: "an object",
     }  # fmt: skip
     return names.get(type(value), type(value).__name__)
+
+
+def shown(value: Any) -> str:
+    """A value as an error quotes it: itself where it is short, else what it is called."""
+    return f"{value!r:.40}" if isinstance(value, int | float | str) else kind_of(value)
 
 
 def number(
@@ -49,8 +55,7 @@ def number(
         found = math.nan
     inside = low < found <= high if open_low else low <= found <= high
     if not (math.isfinite(found) and inside):
-        shown = f"{value!r:.40}" if isinstance(value, int | float | str) else kind_of(value)
-        raise RowError(place, field, "value", f"{wanted} is expected, found {shown}.")
+        raise RowError(place, field, "value", f"{wanted} is expected, found {shown(value)}.")
     return found
 
 
@@ -68,10 +73,9 @@ def desirable(value: Any, field: str, place: Place) -> bool:
         }  # fmt: skip
         if value.strip().lower() in known:
             return known[value.strip().lower()]
-    shown = f"{value!r:.40}" if isinstance(value, int | float | str) else kind_of(value)
     raise RowError(
         place, field, "value",
-        f"true/false, 1/0, 1/-1 or desirable/undesirable is expected, found {shown}.",
+        f"true/false, 1/0, 1/-1 or desirable/undesirable is expected, found {shown(value)}.",
     )  # fmt: skip
 
 
@@ -117,13 +121,18 @@ def row_id(record: Mapping[str, Any]) -> str | None:
 
 
 def judged(record: Mapping[str, Any], place: Place) -> dict[str, Any]:
-    """label, margin and scores of a pair, where the row has them."""
+    """label, margin, scores and reference sample of a pair, where the row has them."""
     found: dict[str, Any] = {}
     if (label := optional(record, "label")) is not None:
         found["label"] = number(label, "label", place, 0.0, 1.0)
-    for name in PAIR_COLUMNS[1:]:
+    for name in PAIR_NUMBERS:
         if (value := optional(record, name)) is not None:
             found[name] = number(value, name, place)
+    if (sampled := optional(record, "reference_sample")) is not None:
+        if sampled not in ("chosen", "rejected"):
+            raise RowError(place, "reference_sample", "value", "chosen or rejected is expected, "
+                           f"found {shown(sampled)}.")  # fmt: skip
+        found["reference_sample"] = sampled
     return found
 
 

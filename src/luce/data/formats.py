@@ -16,7 +16,7 @@ from luce.data import (
     formats_rankings,
     formats_unpaired,
 )
-from luce.data.fields import kind_of, shared
+from luce.data.fields import PAIR_COLUMNS, kind_of, shared
 from luce.data.ledger import RowError
 from luce.data.turns import is_hh_text
 from luce.errors import DataError, did_you_mean
@@ -224,7 +224,7 @@ def _common(row: Row) -> dict[str, Any]:
     if isinstance(row, Preference):
         if row.label != 1.0:
             record["label"] = row.label
-        for name in ("margin", "score_chosen", "score_rejected"):
+        for name in PAIR_COLUMNS[1:]:
             if (value := getattr(row, name)) is not None:
                 record[name] = value
     return record

@@ -195,11 +195,13 @@ def _as_row_error(error: DataError, place: Place, id: str | None) -> RowError:
 
 
 def _group(row: Row, prompt: list[int], branches: list[Branch]) -> Group:
-    label, margin, scores = 1.0, float("nan"), ()
+    label, margin, scores, sampled = 1.0, float("nan"), (), float("nan")
     match row:
         case Preference():
             label = row.label
             margin = margin if row.margin is None else row.margin
+            if row.reference_sample is not None:
+                sampled = 1.0 if row.reference_sample == "chosen" else 0.0
             if row.score_chosen is not None and row.score_rejected is not None:
                 scores = (row.score_chosen, row.score_rejected)
             if np.array_equal(branches[0].ids, branches[1].ids):
@@ -218,6 +220,7 @@ def _group(row: Row, prompt: list[int], branches: list[Branch]) -> Group:
         weight=row.weight,
         margin=margin,
         scores=scores,
+        reference_sample=sampled,
         annotator=row.annotator,
         source=row.source,
     )

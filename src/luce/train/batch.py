@@ -9,6 +9,7 @@ from torch import Tensor
 from luce.errors import DataError
 from luce.types import (
     Batch,
+    CostFunction,
     Demonstrations,
     Group,
     Lists,
@@ -37,6 +38,33 @@ def check_structure(groups: Sequence[Group], structure: Structure) -> None:
             )
 
 
+def check_rows(groups: Sequence[Group], objective: CostFunction) -> None:
+    """Raise where a row lacks what the objective needs of every row, or has what it has no use for:
+    a weight, where the cost is one of the whole batch and no row has a cost of its own."""
+    pair = objective.structure == "pair"
+    for group in groups:
+        if objective.structure == "list" and len(group.scores) != len(group.branches):
+            raise DataError(
+                f"{group.place}: {len(group.branches)} responses and {len(group.scores)} scores, "
+                "but a ranking has a score for each response."
+            )
+        if pair and "scores" in objective.needs and not group.scores:
+            raise DataError(
+                f"{group.place}: no score_chosen and score_rejected, but {objective.name!r} reads "
+                "a grade of each response. Add them to the row, or take another objective."
+            )
+        if "reference_sample" in objective.needs and math.isnan(group.reference_sample):
+            raise DataError(
+                f"{group.place}: no reference_sample, but {objective.name!r} asks which of chosen "
+                "and rejected was sampled from the reference. Add it to the row."
+            )
+        if objective.scope == "batch" and group.weight != 1:
+            raise DataError(
+                f"{group.place}: weight {group.weight:g}, but {objective.name!r} is a cost of the "
+                "whole batch, in which rows have no weights. Leave `weight` out of the rows."
+            )
+
+
 def collate(
     responses: Responses,
     groups: Sequence[Group],
@@ -47,8 +75,8 @@ def collate(
 
     Args:
         responses: of all groups, group after group, as `pack` lays them out.
-        groups: where labels, margins and scores come from.
-        running: running statistics that the objective asked for (unpaired only).
+        groups: where labels, margins, scores and keys come from.
+        running: running statistics that the objective asked for (pairs and unpaired).
     """
     like, device = responses.policy.dtype, responses.lengths.device
 
@@ -66,6 +94,9 @@ def collate(
                 margin=column([g.margin for g in groups]),
                 score_chosen=column([s[0] for s in scores]),
                 score_rejected=column([s[1] for s in scores]),
+                reference_sample=column([g.reference_sample for g in groups]),
+                keys=torch.tensor([g.key for g in groups], device=device),
+                running=dict(running or {}),
             )
         case "unpaired":
             mismatched = all(len(g.branches) == 2 for g in groups)

@@ -29,6 +29,19 @@ def rows_of_step(rows: int, batch_size: int, seed: int, step: int, last: int) ->
     >>> sorted(rows_of_step(3, 2, 0, 0, 6) + rows_of_step(3, 2, 0, 1, 6)[:1])
     [0, 1, 2]
     """
+    positions = _positions(batch_size, step, last)
+    return [int(permutation(rows, seed, p // rows)[p % rows]) for p in positions]
+
+
+def visits_of_step(rows: int, batch_size: int, step: int, last: int) -> list[int]:
+    """For each row of `rows_of_step`, how often the run has visited it before: its epoch.
+
+    >>> visits_of_step(3, 2, 1, 6)
+    [0, 1]
+    """
+    return [p // rows for p in _positions(batch_size, step, last)]
+
+
+def _positions(batch_size: int, step: int, last: int) -> range:
     start = step * batch_size
-    stop = min(start + batch_size, last)
-    return [int(permutation(rows, seed, p // rows)[p % rows]) for p in range(start, stop)]
+    return range(start, min(start + batch_size, last))

@@ -2,12 +2,13 @@
 
 A step takes exactly `batch_size` groups, cuts them into micro-batches by tokens, adds up the
 gradients of the *sums* of costs, and divides once by the global weight: the mean over the global
-batch does not depend on how it was cut or over how many ranks it was spread.
+batch does not depend on how it was cut or over how many ranks it was spread. Where a group's cost
+depends on the whole batch, the step goes through `luce.train.global_batch` to the same end.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,13 +17,14 @@ from torch import Tensor
 from luce.data.pack import micro_batches
 from luce.errors import DataError, NonFiniteError
 from luce.numerics import first_non_finite
-from luce.train.batch import check_structure, collate
+from luce.train.batch import check_rows, check_structure, collate
 from luce.train.distributed import World
+from luce.train.global_batch import gather_batch
 from luce.train.learner import Learner
 from luce.train.metrics import Means, held_out_record
-from luce.train.order import rows_of_step
+from luce.train.order import rows_of_step, visits_of_step
 from luce.train.settings import TrainSettings
-from luce.types import CostFunction, Group
+from luce.types import CostFunction, Group, Responses
 
 STATISTICS_MEMORY = 512
 """Rows over which running statistics (KTO's KL baseline) are averaged."""
@@ -83,6 +85,7 @@ class Trainer:
         if not groups:
             raise DataError("No rows to train on: 0 are left after reading and truncation.")
         check_structure(groups, objective.structure)
+        check_rows(groups, objective)
         self.learner, self.objective, self.groups = learner, objective, groups
         self.settings, self.world = settings, world or World()
         self.parameters = dict(learner.trainable())
@@ -103,15 +106,22 @@ class Trainer:
     def _one_step(self) -> dict[str, Any]:
         s, world = self.settings, self.world
         # dropout (if any) draws from the step's own stream, so that a resumed run draws the same
-        torch.manual_seed((s.seed * 1_000_003 + self.step) * 4_099 + world.rank)
-        rows = rows_of_step(len(self.groups), s.batch_size, s.seed, self.step, self._last())
-        mine = [self.groups[i] for i in world.share(rows)]
+        seed = ((s.seed * 1_000_003 + self.step) * 4_099 + world.rank) % 2**63
+        torch.manual_seed(seed)
+        size, last = len(self.groups), self._last()
+        rows = rows_of_step(size, s.batch_size, s.seed, self.step, last)
+        visits = visits_of_step(size, s.batch_size, self.step, last)
+        groups = [replace(self.groups[i], visit=n) for i, n in zip(rows, visits, strict=True)]
 
         self.optimizer.zero_grad(set_to_none=True)
         means, statistics, weight, failure = Means(), Means(), 0.0, None
         try:
-            for part in micro_batches(mine, s.max_tokens_per_batch):
-                weight += self._backward([mine[i] for i in part], means, statistics)
+            if self.objective.scope == "batch":
+                weight = self._backward_together(groups, seed, means, statistics)
+            else:
+                mine = world.share(groups)
+                for part in micro_batches(mine, s.max_tokens_per_batch):
+                    weight += self._backward([mine[i] for i in part], means, statistics)
         except NonFiniteStep as error:
             failure = error
         # told to everybody before anybody stops, or the other ranks would wait for ever
@@ -136,7 +146,7 @@ class Trainer:
         return {
             "split": "train",
             "step": self.step,
-            "epoch": round(min(self.step * s.batch_size, self._last()) / len(self.groups), 6),
+            "epoch": round(min(self.step * s.batch_size, last) / len(self.groups), 6),
             "groups": len(rows),
             "tokens": sum(self.groups[i].tokens for i in rows),
             "loss": values.pop("loss"),
@@ -154,10 +164,39 @@ class Trainer:
 
     def _backward(self, groups: list[Group], means: Means, statistics: Means) -> float:
         """Add a micro-batch's gradient; returns its weight."""
-        cost, weight, batch = self._cost(groups)
+        cost, weight, batch = self._cost(groups, self.learner.respond(groups))
+        self._refuse_non_finite(groups, cost)
+        (cost * weight).sum().backward()
+        self._account(means, len(groups), cost, weight, batch)
+        statistics.add(self.objective.statistics(batch))
+        return float(weight.detach().double().sum())
+
+    def _backward_together(
+        self, groups: list[Group], seed: int, means: Means, statistics: Means
+    ) -> float:
+        """Add the gradient of a step whose cost is one of the whole batch; returns its weight on
+        the first rank, which accounts for all groups, and 0 on the others."""
+        budget = self.settings.max_tokens_per_batch
+        whole = gather_batch(self.learner, groups, self.world, budget, seed)
+        cost, weight, batch = self._cost(groups, whole.responses)
+        self._refuse_non_finite(groups, cost, whole.finite(groups))
+        whole.backward(self.learner, (cost * weight).sum())
+        if not self.world.first:
+            return 0.0
+        self._account(means, len(groups), cost, weight, batch)
+        statistics.add(self.objective.statistics(batch))
+        return float(weight.detach().double().sum())
+
+    def _refuse_non_finite(
+        self, groups: list[Group], cost: Tensor, finite: Sequence[bool] | None = None
+    ) -> None:
+        """Raise where a cost is not finite. `finite` says of each group whether it is to blame: one
+        bad group may spoil a cost of the whole batch for all."""
         costs = zip(groups, cost.tolist(), strict=True)
         bad = [Bad(group, value) for group, value in costs if not math.isfinite(value)]
         if bad:
+            blamed = {id(g) for g, good in zip(groups, finite or (), strict=False) if not good}
+            bad = [b for b in bad if id(b.group) in blamed] or bad
             first = bad[0]
             raise NonFiniteStep(
                 f"{first.group.place}: this row costs {first.cost} at step {self.step + 1} "
@@ -165,22 +204,15 @@ class Trainer:
                 "nonfinite.jsonl. Lower learning_rate, or look at the row.",
                 bad,
             )
-        (cost * weight).sum().backward()
-        self._account(means, groups, cost, weight, batch)
-        statistics.add(self.objective.statistics(batch))
-        return float(weight.detach().double().sum())
 
-    def _account(
-        self, means: Means, groups: list[Group], cost: Tensor, weight: Tensor, batch: Any
-    ) -> None:
-        """Add a micro-batch's cost and metrics to the means."""
+    def _account(self, means: Means, groups: int, cost: Tensor, weight: Tensor, batch: Any) -> None:
+        """Add a batch's cost and metrics to the means."""
         weights = weight.detach().double()
         means.add_sum("loss", float((cost.detach().double() * weights).sum()), float(weights.sum()))
-        means.add_sum("loss/groups", len(groups), len(groups))
+        means.add_sum("loss/groups", groups, groups)
         means.add(self.objective.metrics(batch))
 
-    def _cost(self, groups: list[Group]) -> tuple[Tensor, Tensor, Any]:
-        responses = self.learner.respond(groups)
+    def _cost(self, groups: list[Group], responses: Responses) -> tuple[Tensor, Tensor, Any]:
         batch = collate(responses, groups, self.objective.structure, self.running.values())
         cost = self.objective(batch)
         row_weight = torch.tensor([g.weight for g in groups], dtype=cost.dtype, device=cost.device)
@@ -206,24 +238,44 @@ class Trainer:
         )
         return norm
 
+    def _priced(
+        self, groups: Sequence[Group], world: World
+    ) -> Iterator[tuple[list[int], Tensor, Tensor, Any]]:
+        """Numbers of this rank's groups by micro-batch, with cost, weight and batch; under a cost
+        of the whole batch those of all groups, `batch_size` at a time, on every rank."""
+        size, budget = self.settings.batch_size, self.settings.max_tokens_per_batch
+        if self.objective.scope == "batch":
+            check_rows(groups, self.objective)
+            for start in range(0, len(groups), size):
+                chunk = list(groups[start : start + size])
+                whole = gather_batch(self.learner, chunk, world, budget)
+                numbers = list(range(start, start + len(chunk)))
+                yield numbers, *self._cost(chunk, whole.responses)
+            return
+        mine = world.share(list(range(len(groups))))
+        for part in micro_batches([groups[i] for i in mine], budget):
+            some = [groups[mine[i]] for i in part]
+            yield [mine[i] for i in part], *self._cost(some, self.learner.respond(some))
+
     @torch.no_grad()
     def evaluate(self, groups: Sequence[Group]) -> dict[str, Any]:
-        """The objective on held-out groups: means with n, accuracies with intervals."""
-        mine = self.world.share(list(groups))
+        """The objective on held-out groups: means with n, accuracies with intervals.
+
+        Where a group's cost depends on the whole batch, the groups are taken `batch_size` at a
+        time, in their order, as training takes them; the last batch may be smaller."""
         means = Means()
-        for part in micro_batches(mine, self.settings.max_tokens_per_batch):
-            chunk = [mine[i] for i in part]
-            cost, weight, batch = self._cost(chunk)
-            self._account(means, chunk, cost, weight, batch)
+        together = self.objective.scope == "batch"
+        for part, cost, weight, batch in self._priced(groups, self.world):
+            if self.world.first or not together:
+                self._account(means, len(part), cost, weight, batch)
         merged = Means().merge(self.world.gather(means))
         return held_out_record(merged, self.step)
 
     @torch.no_grad()
     def per_group(self, groups: Sequence[Group], metric: str) -> list[float]:
-        """One metric of the objective for each group, in order."""
+        """One metric of the objective for each group, in order; on this rank alone."""
         found: dict[int, float] = {}
-        for part in micro_batches(list(groups), self.settings.max_tokens_per_batch):
-            _, _, batch = self._cost([groups[i] for i in part])
+        for part, _, _, batch in self._priced(groups, World()):
             values = self.objective.metrics(batch)[metric].tolist()
             found |= dict(zip(part, values, strict=True))
         return [found[i] for i in range(len(groups))]

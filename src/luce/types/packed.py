@@ -1,5 +1,6 @@
 """Tokenized groups, and groups laid out in packed rows."""
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,9 @@ class Group:
         label: P(chosen preferred) of a pair; 1 or 0 of unpaired feedback.
         weight, margin: of the row; the margin is nan where it has none.
         scores: a grade per response (score_chosen, score_rejected; a ranking's scores), or ().
+        reference_sample: of a pair, 1 where `chosen` was sampled from the reference policy, 0 where
+            `rejected` was, nan where the row does not say.
+        visit: how often training has seen the row before; 0 where it is evaluated.
     """
 
     prompt: np.ndarray
@@ -51,6 +55,8 @@ class Group:
     weight: float = 1.0
     margin: float = float("nan")
     scores: tuple[float, ...] = ()
+    reference_sample: float = float("nan")
+    visit: int = 0
     annotator: str | None = None
     source: str | None = None
 
@@ -63,6 +69,13 @@ class Group:
     def longest(self) -> int:
         """Tokens of the prompt with its longest response."""
         return len(self.prompt) + max(len(b) for b in self.branches)
+
+    @property
+    def key(self) -> int:
+        """63 bits of sha256 over id and visit: what seeded draws are made from, so that they are
+        new at every visit and the same whatever batch or process the row stands in."""
+        digest = hashlib.sha256(f"{self.visit} {self.id}".encode("utf-8", "surrogatepass")).digest()
+        return int.from_bytes(digest[:8], "little") >> 1
 
 
 @dataclass(frozen=True)

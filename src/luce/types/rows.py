@@ -57,7 +57,8 @@ class Row:
 @dataclass(frozen=True, kw_only=True)
 class Preference(Row):
     """A judged pair. `label` is P(chosen is preferred) in [0, 1]; `margin` is how far apart the
-    annotator put the two (any unit); scores are absolute grades, where the data has them."""
+    annotator put the two (any unit); scores are absolute grades, where the data has them;
+    `reference_sample` says which of the two was sampled from the reference policy, if one was."""
 
     chosen: Text
     rejected: Text
@@ -65,6 +66,7 @@ class Preference(Row):
     margin: float | None = None
     score_chosen: float | None = None
     score_rejected: float | None = None
+    reference_sample: Literal["chosen", "rejected"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
