@@ -66,7 +66,7 @@ def test_metrics_belong_to_the_side_of_the_response(batch):
 def test_the_formula_prints_the_numbers_that_run():
     assert kto(beta=0.2, lam_d=1.5).formula == (
         "desirable: 1.5·[1 − σ(0.2·log π/π_ref(y) − z₀)]; "
-        "undesirable: 1·[1 − σ(z₀ − 0.2·log π/π_ref(y))]; z₀ = 0.2·max(0, KL)"
+        "undesirable: 1 − σ(z₀ − 0.2·log π/π_ref(y)); z₀ = 0.2·max(0, KL)"
     )
 
 

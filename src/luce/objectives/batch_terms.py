@@ -24,6 +24,7 @@ from luce.objectives.terms import (
     uniform,
     with_responses,
 )
+from luce.objectives.writing import bracket, negative
 from luce.types import Pairs, PerGroup, Responses
 
 LOWEST_BETA = 1e-3
@@ -53,7 +54,10 @@ def robust_mean(beta_prime: float = 1.0) -> Aggregator:
         return (-beta_prime * pooled).expand(len(costs))
 
     b = number(beta_prime)
-    return Aggregator(value, lambda cost: f"−{b}·log mean exp(−[{cost}]/{b})")
+    factor, divided = ("", "") if beta_prime == 1 else (f"{b}·", f"/{b}")
+    return Aggregator(
+        value, lambda cost: f"−{factor}log mean exp({bracket(negative(cost))}{divided})"
+    )
 
 
 def matched_by_rank(score: Score) -> View:
@@ -102,7 +106,7 @@ def standardized_margin(score: Score, scale: float, gamma: float, alpha: float) 
         z = torch.where(flat, torch.zeros_like(h), centred / torch.where(flat, 1.0, spread))
         return scale * (gamma + alpha * _side(pairs) * z)
 
-    term = f"{number(scale)}·({number(gamma)} + {number(alpha)}·z-score of {score.margin_formula})"
+    term = f"{number(scale)}·({number(gamma)} + {number(alpha)}·z-score{score.margin_formula})"
     return TargetMargin(value, term, score.needs, "batch")
 
 
@@ -176,7 +180,8 @@ class DynamicBeta:
     @property
     def filter(self) -> PairWeight:
         """The pairs kept, as a part of an objective."""
-        term = f"keep {number(1 - self.drop)} by N(M; M₀, σ)"
+        share = number(1 - self.drop)
+        term = f"kept; {share} of the pairs are kept, drawn by N(M | M₀, σ²), M the margins"
         return PairWeight(self.weight, term, self.score.needs | needs("keys"), "batch")
 
 

@@ -1,6 +1,8 @@
 """Parameters and batches are checked where they come in; errors name the key."""
 
 import math
+import re
+from fractions import Fraction
 from typing import Any
 
 from luce.errors import LuceError, RecipeError
@@ -8,12 +10,17 @@ from luce.types import Responses
 
 
 def number(value: float) -> str:
-    """A number as a formula prints it.
+    """A number as a formula prints it: a simple fraction as one.
 
-    >>> number(-0.1), number(2.0)
-    ('−0.1', '2')
+    >>> number(-0.1), number(2.0), number(2 / 3), number(1e-5)
+    ('−0.1', '2', '(2/3)', '1e−5')
     """
-    return f"{value:.12g}".replace("-", "−")
+    text = f"{value:.12g}"
+    if len(text) > 10 and math.isfinite(value):
+        near = Fraction(value).limit_denominator(12)
+        if math.isclose(near, value, rel_tol=1e-15):
+            text = f"({near})"
+    return re.sub(r"e([-+])0*", r"e\1", text).replace("e+", "e").replace("-", "−")
 
 
 def _finite(key: str, value: Any, wanted: str) -> float:

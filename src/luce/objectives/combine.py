@@ -9,6 +9,7 @@ import torch
 from luce.errors import RecipeError
 from luce.objectives.check import number
 from luce.objectives.needs import union
+from luce.objectives.writing import is_sum, total
 from luce.types import CostFunction, PerGroup, Scope, Structure
 
 
@@ -63,10 +64,7 @@ class WeightedSum:
     @property
     def formula(self) -> str:
         """Every part with its weight."""
-        return " + ".join(
-            f"[{part.formula}]" if weight == 1 else f"{number(weight)}·[{part.formula}]"
-            for weight, part in self.parts
-        )
+        return total(_weighted(weight, part.formula) for weight, part in self.parts)
 
     def margin(self, batch: Any) -> PerGroup:
         """The first part's."""
@@ -107,3 +105,13 @@ class WeightedSum:
         for _, part in self.parts:
             values |= part.statistics(batch)
         return values
+
+
+def _weighted(weight: float, formula: str) -> str:
+    """λ · cost, with what needs explaining after it."""
+    if formula.startswith("desirable: "):
+        return f"{number(weight)}·[{formula}]"
+    cost, _, where = formula.partition("; ")
+    if weight != 1:
+        cost = f"{number(weight)}·[{cost}]" if is_sum(cost) else f"{number(weight)}·{cost}"
+    return f"{cost}; {where}" if where else cost

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from luce.errors import LuceError
 from luce.objectives.check import number
+from luce.objectives.writing import negative
 from luce.types import PerGroup
 
 Phi: TypeAlias = Callable[[Tensor], Tensor]
@@ -31,10 +32,12 @@ class LabelModel:
     cost: (φ, margin z, γ, a function that gives γ′, label p or None for 1) -> cost of each pair.
         γ′ is asked for only where some pair has a share of it: it may not exist (ODPO).
     formula: (φ(z − γ), φ(−z − γ)) written out -> the cost of a pair with a hard label.
+    factor: what stands before the margin, written out.
     """
 
     cost: Callable[[Phi, PerGroup, Target, Callable[[], Target], PerGroup | None], PerGroup]
     formula: Callable[[str, str], str]
+    factor: str = ""
 
 
 def check_label(label: Float[Tensor, " groups"]) -> None:
@@ -119,7 +122,7 @@ def geometric() -> LabelModel:
     ) -> PerGroup:
         return phi((2 * _believed(z, label) - 1) * z - target)
 
-    return LabelModel(cost, lambda agrees, contradicts: f"{agrees}, margin × (2p − 1)")
+    return LabelModel(cost, lambda agrees, contradicts: agrees, "(2p − 1)·")
 
 
 def reverse_kl(epsilon: float = 1e-3) -> LabelModel:
@@ -141,7 +144,9 @@ def reverse_kl(epsilon: float = 1e-3) -> LabelModel:
 
     def formula(agrees: str, contradicts: str) -> str:
         e = number(epsilon)
-        return f"KL([q, 1 − q] ‖ [1 − {e}, {e}]), −log q = {agrees}"
+        log = agrees.startswith("−log ")
+        q = agrees.removeprefix("−log ") if log else f"exp({negative(agrees)})"
+        return f"KL([q, 1 − q] ‖ [1 − {e}, {e}]); q = {q}"
 
     return LabelModel(cost, formula)
 

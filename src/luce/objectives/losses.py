@@ -14,6 +14,7 @@ from torch import Tensor
 from luce.errors import LuceError
 from luce.numerics import bounded_exp
 from luce.objectives.check import number
+from luce.objectives.writing import bracket, negative
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class MarginLoss:
         tail: "I": φ keeps pushing however large the margin is; "II": it stops, or pulls back
             [GPO, eq. 7].
         bayes_consistent: whether its minimizer has the sign of 2p − 1 [GPO, theorem 2].
+        link: `probability` written out.
     """
 
     phi: Callable[[Tensor], Tensor]
@@ -38,6 +40,7 @@ class MarginLoss:
     convex: bool = True
     tail: Literal["I", "II"] = "I"
     bayes_consistent: bool = True
+    link: str = ""
 
     def __post_init__(self) -> None:
         before, after = self.phi(torch.tensor([-1e-3, 1e-3], dtype=torch.float64)).tolist()
@@ -46,20 +49,6 @@ class MarginLoss:
                 f"{self.formula('z')} does not fall at z = 0, so it need not favour the preferred "
                 "response. Is its sign reversed? If it is meant, say `bayes_consistent=False`."
             )
-
-
-def bracket(text: str) -> str:
-    """`text` in brackets where it is a sum, or starts with a sign.
-
-    >>> bracket("a − b"), bracket("2·[a − b]")
-    ('(a − b)', '2·[a − b]')
-    """
-    depth = 0
-    for i, character in enumerate(text):
-        depth += (character in "([") - (character in ")]")
-        if depth == 0 and (text.startswith("−") or text[i : i + 3] in (" − ", " + ")):
-            return f"({text})"
-    return text
 
 
 def _linear_probability(z: Tensor) -> Tensor:
@@ -99,12 +88,16 @@ def clipped_logistic(bound: float = 2.0) -> MarginLoss:
         probability=lambda z: torch.sigmoid(z.clamp(-bound, bound)),
         convex=False,
         tail="II",
+        link=f"σ(clip(z, ±{number(bound)}))",
     )
 
 
 LOSSES = {
     "logistic": MarginLoss(
-        lambda z: -F.logsigmoid(z), lambda z: f"−log σ({z})", probability=torch.sigmoid
+        lambda z: -F.logsigmoid(z),
+        lambda z: f"−log σ({z})",
+        probability=torch.sigmoid,
+        link="σ(z)",
     ),
     "hinge": hinge(1.0),
     "square": MarginLoss(
@@ -112,28 +105,32 @@ LOSSES = {
         lambda z: f"(1 − {bracket(z)})²",
         probability=_linear_probability,
         tail="II",
+        link="clip((1 + z)/2, 0, 1)",
     ),
     "exponential": MarginLoss(
         lambda z: bounded_exp(-z),
         lambda z: f"exp(−{bracket(z)})",
         probability=lambda z: torch.sigmoid(2 * z),
+        link="σ(2·z)",
     ),
     "truncated_quadratic": MarginLoss(
         lambda z: F.relu(1 - z) ** 2,
         lambda z: f"max(0, 1 − {bracket(z)})²",
         probability=_linear_probability,
         tail="II",
+        link="clip((1 + z)/2, 0, 1)",
     ),
     "savage": MarginLoss(
         lambda z: torch.sigmoid(-z) ** 2,
         lambda z: f"1/(1 + exp({z}))²",
         probability=torch.sigmoid,
         convex=False,  # it is bounded and falls
+        link="σ(z)",
     ),
-    "linear": MarginLoss(lambda z: -z, lambda z: f"−{bracket(z)}"),
+    "linear": MarginLoss(lambda z: -z, negative),
     "sigmoid": MarginLoss(
         lambda z: torch.sigmoid(-z),
-        lambda z: f"σ(−{bracket(z)})",
+        lambda z: f"σ({negative(z)})",
         convex=False,  # it is bounded and falls
     ),
     "squared_error": MarginLoss(

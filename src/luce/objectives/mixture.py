@@ -20,6 +20,7 @@ from luce.objectives.labels import check_label
 from luce.objectives.needs import column, needs
 from luce.objectives.objective import pair_metrics
 from luce.objectives.score import Score
+from luce.objectives.writing import tidy
 from luce.types import Pairs, PerGroup, Responses, Scope, Structure
 
 
@@ -72,7 +73,7 @@ class Mixture:
             f"{number(w)}·σ({self.score.margin_formula.replace('π', f'π_{i}')})"
             for i, w in enumerate(self.weights, start=1)
         ]
-        return f"−log[{' + '.join(terms)}]"
+        return tidy(f"−log[{' + '.join(terms)}]")
 
     def log_weights(self, batch: Pairs) -> Float[Tensor, " annotators"]:
         """log w."""

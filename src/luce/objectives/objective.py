@@ -20,11 +20,12 @@ import torch
 from luce.objectives.batch_terms import Aggregator
 from luce.objectives.check import check_lengths, number
 from luce.objectives.labels import LabelModel, soft
-from luce.objectives.losses import MarginLoss, bracket
+from luce.objectives.losses import MarginLoss
 from luce.objectives.needs import union
 from luce.objectives.regularizers import Regularizer
 from luce.objectives.score import Score
 from luce.objectives.terms import MarginScale, PairTerm, PairWeight, TargetMargin, View
+from luce.objectives.writing import bracket, tidy, total
 from luce.types import Pairs, PerGroup, Responses, Scope, Structure
 
 
@@ -96,6 +97,7 @@ class Objective:
         z, target = self.score.margin_formula, ""
         if self.margin_scale is not None:
             z = f"{self.margin_scale.formula}·{z}"
+        z = f"{self.labels.factor}{z}"
         if isinstance(self.target_margin, TargetMargin):
             target = f" − {self.target_margin.formula}"
         elif self.target_margin:
@@ -105,11 +107,13 @@ class Objective:
             self.loss.formula(f"{z}{target}"), self.loss.formula(f"−{z}{target}")
         )
         factors = [] if self.scale == 1 else [number(self.scale)]
-        factors += [self.weights.formula] if self.weights else []
+        weight, _, where = self.weights.formula.partition("; ") if self.weights else ("", "", "")
+        factors += [weight] if weight else []
         scaled = "·".join([*factors, bracket(cost)]) if factors else cost
-        whole = " + ".join([scaled, *(r.formula for r in self.regularizers)])
+        whole = total([scaled, *(r.formula for r in self.regularizers)])
         whole = self.aggregate.formula(whole) if self.aggregate else whole
-        return f"{whole}; of {self.view.formula}" if self.view else whole
+        over = f"over {self.view.formula}" if self.view else ""
+        return tidy("; ".join(filter(None, [whole, where, over])))
 
     def seen(self, batch: Pairs) -> Pairs:
         """What score, target margin and weight look at."""

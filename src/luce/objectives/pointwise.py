@@ -22,6 +22,7 @@ from luce.objectives.labels import check_label
 from luce.objectives.needs import NOTHING
 from luce.objectives.objective import log_prob_metrics, pair_metrics
 from luce.objectives.score import PerResponse, Score
+from luce.objectives.writing import bare, negative, total
 from luce.types import Pairs, PerGroup, Scope, Unpaired
 
 
@@ -56,12 +57,16 @@ class Baseline:
     needs: frozenset[str] = NOTHING
 
 
+def _times(factor: float, text: str) -> str:
+    return bare(text) if factor == 1 else f"{number(factor)}·{text}"
+
+
 def prospect(lam_d: float = 1.0, lam_u: float = 1.0) -> Utility:
     """λ_D (1 − σ(x)) of a good response, λ_U (1 − σ(−x)) of a bad one [KTO, section 4]."""
     return Utility(
         lambda x, p: p * (lam_d * torch.sigmoid(-x)) + (1 - p) * (lam_u * torch.sigmoid(x)),
-        lambda x: f"{number(lam_d)}·[1 − σ({x})]",
-        lambda x: f"{number(lam_u)}·[1 − σ(−({x}))]",
+        lambda x: _times(lam_d, f"[1 − σ({x})]"),
+        lambda x: _times(lam_u, f"[1 − σ({negative(x)})]"),
     )
 
 
@@ -70,7 +75,7 @@ def classifier() -> Utility:
     return Utility(
         lambda x, p: -p * F.logsigmoid(x) - (1 - p) * F.logsigmoid(-x),
         lambda x: f"−log σ({x})",
-        lambda x: f"−log σ(−({x}))",
+        lambda x: f"−log σ({negative(x)})",
     )
 
 
@@ -80,8 +85,8 @@ def noise_contrast(share: float = 0.5) -> Utility:
     s = number(share)
     return Utility(
         lambda x, p: -p * F.logsigmoid(x) - share * F.logsigmoid(-x),
-        lambda x: f"−log σ({x}) − {s}·log σ(−({x}))",
-        lambda x: f"−{s}·log σ(−({x}))",
+        lambda x: f"−log σ({x}) − {s}·log σ({negative(x)})",
+        lambda x: f"−{s}·log σ({negative(x)})",
     )
 
 
@@ -97,7 +102,7 @@ def regression(target: float) -> Utility:
 
 def imitation() -> Utility:
     """−x of a good response, nothing of a bad one: its likelihood, where Ω is one."""
-    return Utility(lambda x, p: -p * x, lambda x: f"−{x}", lambda x: "0")
+    return Utility(lambda x, p: -p * x, negative, lambda x: "0")
 
 
 def only_good() -> Utility:
@@ -200,7 +205,7 @@ class Pointwise:
         if self.structure == "pair":
             good = self.utility.good(f"{self.score.formula}(chosen){offset}")
             bad = self.utility.bad(f"{self.score.formula}(rejected){offset}")
-            return (good if bad == "0" else f"{good} + {bad}") + where
+            return (good if bad == "0" else total([good, bad])) + where
         x = f"{self.score.formula}(y){offset}"
         return f"desirable: {self.utility.good(x)}; undesirable: {self.utility.bad(x)}{where}"
 

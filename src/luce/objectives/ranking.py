@@ -21,6 +21,7 @@ from luce.errors import LuceError
 from luce.objectives.check import check_lengths, number
 from luce.objectives.objective import log_prob_metrics
 from luce.objectives.score import Score
+from luce.objectives.writing import total
 from luce.types import Lists, PerGroup, Responses, Scope, Structure
 
 
@@ -219,8 +220,8 @@ class ListObjective:
     def formula(self) -> str:
         """The cost of a list, with the numbers that run."""
         factor = "" if self.best_nll == 1 else f"{number(self.best_nll)}·"
-        best = f" + {factor}[−log π(best)/|best|]" if self.best_nll else ""
-        return self.loss.formula(self.score.formula) + best
+        best = [f"{factor}[−log π(best)/|best|]"] if self.best_nll else []
+        return total([self.loss.formula(self.score.formula), *best])
 
     def matrix(self, batch: Lists) -> Matrix:
         """The lists of a batch side by side; errors where a response has no token or a list less

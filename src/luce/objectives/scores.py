@@ -87,7 +87,7 @@ def log_odds() -> Score:
         nearest = -(torch.finfo(mean.dtype).eps ** 2)
         return mean - log1mexp(mean.clamp(max=nearest))
 
-    return Score("log-odds(π^(1/|y|))", value, unit="mean")
+    return Score("logit(π^(1/|y|))", value, unit="mean")
 
 
 def divergence(beta: float = 0.1, kind: Divergence = "reverse_kl", alpha: float = 0.5) -> Score:

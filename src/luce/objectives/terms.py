@@ -111,7 +111,8 @@ def log_score_difference(alpha: float = 1.0) -> TargetMargin:
             )
         return alpha * difference.log()
 
-    term = f"{number(alpha)}·log[score(chosen) − score(rejected)]"
+    factor = "" if alpha == 1 else f"{number(alpha)}·"
+    term = f"{factor}log[score(chosen) − score(rejected)]"
     return TargetMargin(value, term, needs("scores"))
 
 
