@@ -42,5 +42,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     'Known: dpo, ipo.'
     """
     known = sorted(known)
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    swapped = [other for other in known if sorted(other) == sorted(name)]  # the commonest slip
+    close = swapped or get_close_matches(name, known, n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."

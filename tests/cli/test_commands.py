@@ -65,7 +65,11 @@ def test_cost_prints_rows(behind, capsys):
     assert capsys.readouterr().out.splitlines() == ["id  cost  margin", "1   0.5   0.25", "2   nan"]
     assert run([*line.split(), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[1] == {"id": "2", "cost": None}
-    assert calls[0] == ("x.jsonl", "dpo", {"beta": 0.1, "label": True}, True, "float32")
+    settings = {"beta": 0.1, "label": True}
+    assert calls[0] == ("x.jsonl", "dpo", settings, True, "float32", {})
+    means = ["--running", "kl=0.3", "--running", "rewards/good=1"]
+    assert run([*line.split(), *means]) == 0
+    assert calls[2][-1] == {"kl": 0.3, "rewards/good": 1}
 
 
 def test_cost_computes_what_the_formula_says(tmp_path, capsys):

@@ -1,5 +1,7 @@
+import hashlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,22 +46,46 @@ def test_each_row_has_its_own_cost_margin_and_gradient(tmp_path):
     json.dumps(first, allow_nan=False)
 
 
-def test_it_is_the_function_that_training_calls(tmp_path):
-    path = write(tmp_path, {**PAIR, "label": 0.8})
-    for name in OBJECTIVES:
-        objective = OBJECTIVES[name]()
-        if objective.structure != "pair" or objective.needs_reward:
-            continue
-        y = [
-            Responses(
-                torch.tensor(PAIR[role]["policy"], dtype=torch.float64),
-                torch.tensor([len(PAIR[role]["policy"])]),
-                torch.tensor(PAIR[role]["reference"], dtype=torch.float64),
-            )
-            for role in ("chosen", "rejected")
-        ]
-        batch = Pairs(*y, torch.tensor([0.8], dtype=torch.float64))
-        assert run_cost(path, name, {})[0]["cost"] == pytest.approx(objective(batch).item())
+COLUMNS = {
+    "history": (-0.7, -0.2, -1.1),
+    "policy_2": (-2.0, -0.1, -0.4),
+    "kl": (0.3, 0.0, 1.2),
+    "sum_p2": (0.5, 1.0, 0.25),
+}
+ON_PAIRS = [
+    name
+    for name in OBJECTIVES
+    if OBJECTIVES[name]().structure == "pair" and "reward" not in OBJECTIVES[name]().needs
+]
+
+
+@pytest.mark.parametrize("name", ON_PAIRS)
+def test_it_is_the_function_that_training_calls(tmp_path, name):
+    objective = OBJECTIVES[name]()
+    label = 1.0 if name == "odpo" else 0.8
+    row = {"id": "a", "label": label, "score_chosen": 3, "score_rejected": 1.5}
+    row |= {"reference_sample": "rejected", "margin": 0.5}
+    sides = []
+    for role in ("chosen", "rejected"):
+        given = PAIR[role]
+        n = len(given["policy"])
+        columns = {key: list(values[:n]) for key, values in COLUMNS.items()}
+        row[role] = {**given, **columns}
+        tensors = {
+            key: torch.tensor(values, dtype=torch.float64) for key, values in row[role].items()
+        }
+        policy, reference = tensors.pop("policy"), tensors.pop("reference")
+        sides.append(Responses(policy, torch.tensor([n]), reference, tensors))
+    of_row = ("label", "score_chosen", "score_rejected")
+    numbers = {key: torch.tensor([row[key]], dtype=torch.float64) for key in of_row}
+    key = int.from_bytes(hashlib.sha256(b"0 a").digest()[:8], "little") >> 1
+    sample = torch.zeros(1, dtype=torch.float64)
+    batch = Pairs(*sides, **numbers, reference_sample=sample, keys=torch.tensor([key]))
+    running = {key: value.item() for key, value in objective.statistics(batch).items()}
+    batch = replace(batch, running=running)
+    (got,) = run_cost(write(tmp_path, row), name, {})
+    assert got["cost"] == pytest.approx(objective(batch).item(), rel=1e-12)
+    assert got["margin"] == pytest.approx(objective.margin(batch).item(), rel=1e-12, abs=1e-15)
 
 
 def test_a_soft_label_a_missing_id_and_other_columns(tmp_path):
@@ -146,6 +172,20 @@ BAD = {
     "label: 'yes' is not a finite number.": {**PAIR, "label": "yes"},
     "no field 'lable'. Did you mean 'label'?": {**PAIR, "lable": 0.5},
     "no `rejected`. A row of dpo has `chosen` and `rejected`.": {"chosen": PAIR["chosen"]},
+    "chosen.kl[0]: -1 is no KL divergence, which is at least 0.": chosen(kl=[-1, 0.5]),
+    "chosen.sum_p2[1]: 0 is no sum of squared probabilities": chosen(sum_p2=[1, 0]),
+    "chosen.history[0]: 1 is no log-probability": chosen(history=[1, 0]),
+    "chosen.kl: 1 tokens, but chosen.policy has 2.": chosen(kl=[0.5]),
+    "chosen: no field 'histroy'. Did you mean 'history'?": chosen(histroy=[0, 0]),
+    "chosen.policy[0]: 1000": chosen(policy=[10**400, -1.0]),
+    "no `score_rejected` beside `score_chosen`. Give both, or none.": {**PAIR, "score_chosen": 1},
+    "reference_sample: 'both' is neither 'chosen' nor 'rejected'.": {
+        **PAIR,
+        "reference_sample": "both",
+    },
+    "no field 'score_choosen'. Did you mean 'score_chosen'?": {**PAIR, "score_choosen": 1},
+    "a list of responses, but dpo takes pairs: give": {"responses": [PAIR["chosen"]] * 2},
+    "no `chosen`. A row of dpo has `chosen` and `rejected`.": {"completion": PAIR["chosen"]},
     "not JSON": "{",
     "not a JSON object": "[1]",
 }

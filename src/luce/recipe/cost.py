@@ -1,297 +1,255 @@
 """What an objective makes of given token log-probabilities: the very function that training calls,
-row by row, with its gradient.
+row by row, with its gradient. What a row looks like stands in `cost_rows`.
 
-    {"id": "a", "chosen": {"policy": [-1.0, -3.0], "reference": [-1.0, -1.0]},
-     "rejected": {"policy": [-1.5], "reference": [-1.0]}, "label": 0.9}
-
-A pair has `chosen` and `rejected`, and may have `label`, `margin`, `score_chosen` and
-`score_rejected`; for a reward model each is `{"reward": 1.2}`. Unpaired feedback has `completion`,
-`label` (true or false) and, for the KL baseline, `mismatched`. A demonstration has `completion`
-(or `chosen`). Log-probabilities are in nats, one for each token of the response.
+A cost of the whole batch (`scope` "batch") takes the file for the global batch.
 """
 
-import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from luce.errors import DataError, LuceError, did_you_mean
-from luce.objectives import Likelihood, Objective, Pointwise, make_objective
-from luce.types import Demonstrations, Pairs, Place, Responses, Structure, Unpaired
+from luce.errors import LuceError, RecipeError, did_you_mean
+from luce.objectives import Likelihood, ListObjective, Pointwise, WeightedSum, make_objective
+from luce.objectives.own import is_own, raised
+from luce.recipe.cost_rows import CostRow, columns_of, read_log_probs
+from luce.train.batch import check_rows, collate
+from luce.types import Batch, CostFunction, Pairs, Responses, Unpaired
 
 DType: TypeAlias = Literal["float32", "float64"]
-
-ROLES: dict[Structure, tuple[str, ...]] = {
-    "pair": ("chosen", "rejected"),
-    "unpaired": ("completion",),
-    "demonstration": ("completion",),
-}
-"""The responses that a row must have."""
-
-NUMBERS = ("margin", "score_chosen", "score_rejected")
-FIELDS = ("id", "chosen", "rejected", "completion", "mismatched", "label", *NUMBERS)
-
-
-@dataclass(frozen=True)
-class GivenResponse:
-    """Token log-probabilities of one response, nats; or a reward, where they are empty."""
-
-    policy: tuple[float, ...] = ()
-    reference: tuple[float, ...] | None = None
-    reward: float | None = None
-
-
-@dataclass(frozen=True)
-class CostRow:
-    """One row of log-probabilities.
-
-    Attributes:
-        place, id: where the row stands, and what it is called (file:line without an `id`).
-        responses: by role: chosen, rejected, completion, mismatched.
-        label: P(chosen is preferred); 1 or 0 of unpaired feedback; 1 where the row has none.
-        numbers: margin, score_chosen and score_rejected, where the row has them.
-    """
-
-    place: Place
-    id: str
-    responses: dict[str, GivenResponse]
-    label: float
-    numbers: dict[str, float]
-
-
-def read_log_probs(
-    path: str | Path, objective: Objective | Pointwise | Likelihood
-) -> list[CostRow]:
-    """The rows of a jsonl file, checked for what the objective reads; errors name file:line and
-    field."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a text file: {error}.") from None
-    rows = [
-        _row(Place(str(path), number), line, objective)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    if not rows:
-        raise DataError(f"{path}: no rows. Give one JSON object a line.")
-    with_baseline = [row for row in rows if "mismatched" in row.responses]
-    if with_baseline and len(with_baseline) < len(rows):
-        missing = next(row for row in rows if "mismatched" not in row.responses)
-        raise DataError(
-            f"{missing.place}: no `mismatched`, which other rows have. Give every row one, or none."
-        )
-    return rows
-
-
-def _row(place: Place, line: str, objective: Objective | Pointwise | Likelihood) -> CostRow:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{place}: not JSON: {error}. Give one JSON object a line.") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{place}: not a JSON object.")
-    for key in record:  # other columns may stand there, but a misspelt one would be left out
-        if key not in FIELDS and (near := get_close_matches(key, FIELDS, n=1, cutoff=0.8)):
-            raise DataError(f"{place}: no field {key!r}. Did you mean {near[0]!r}?")
-    structure = objective.structure
-    roles = ROLES[structure]
-    if structure == "demonstration" and "completion" not in record and "chosen" in record:
-        roles = ("chosen",)
-    for role in roles:
-        if role not in record:
-            raise DataError(
-                f"{place}: no `{role}`. A row of {objective.name} has {_listed(roles)}."
-            )
-    if structure == "unpaired" and record.get("mismatched") is not None:
-        roles = (*roles, "mismatched")
-    responses = {role: _response(place, role, record[role], objective) for role in roles}
-    if structure == "unpaired" and "label" not in record:
-        raise DataError(f"{place}: no `label`. Unpaired feedback says true or false.")
-    values = {key: _number(place, key, record[key]) for key in NUMBERS if _has(record, key)}
-    label = _label(place, record["label"], structure) if _has(record, "label") else 1.0
-    name = str(record["id"]) if _has(record, "id") else str(place)
-    return CostRow(place, name, responses, label, values)
-
-
-def _listed(roles: Sequence[str]) -> str:
-    return " and ".join(f"`{role}`" for role in roles)
-
-
-def _has(record: dict[str, Any], key: str) -> bool:
-    return record.get(key) is not None
-
-
-def _response(
-    place: Place, role: str, given: Any, objective: Objective | Pointwise | Likelihood
-) -> GivenResponse:
-    wanted = ("reward",) if objective.needs_reward else ("policy", "reference")
-    if not isinstance(given, dict):
-        raise DataError(f"{place}: {role}: not an object with {_listed(wanted)}.")
-    for key in given:
-        if key not in wanted:
-            raise DataError(f"{place}: {role}: no field {key!r}. {did_you_mean(key, wanted)}")
-    if objective.needs_reward:
-        if "reward" not in given:
-            raise DataError(f"{place}: {role}.reward: missing; {objective.name} grades rewards.")
-        return GivenResponse(reward=_number(place, f"{role}.reward", given["reward"]))
-    if "policy" not in given:
-        raise DataError(f"{place}: {role}.policy: missing. It lists log π of each token.")
-    policy = _log_probs(place, f"{role}.policy", given["policy"])
-    if not _has(given, "reference"):
-        if not objective.needs_reference:
-            return GivenResponse(policy)
-        raise DataError(
-            f"{place}: {role}.reference: missing; {objective.name} compares the policy with a "
-            "reference. List log π_ref of each token, or use a reference-free objective."
-        )
-    reference = _log_probs(place, f"{role}.reference", given["reference"])
-    if len(reference) != len(policy):
-        raise DataError(
-            f"{place}: {role}.reference: {len(reference)} tokens, but {role}.policy has "
-            f"{len(policy)}. Both must be of the same tokens."
-        )
-    return GivenResponse(policy, reference if objective.needs_reference else None)
-
-
-def _log_probs(place: Place, field: str, given: Any) -> tuple[float, ...]:
-    if not isinstance(given, list):
-        raise DataError(f"{place}: {field}: not a list of log-probabilities.")
-    if not given:
-        raise DataError(
-            f"{place}: {field}: a response of length 0. It needs at least one token, its "
-            "end-of-turn token; drop the row otherwise."
-        )
-    values = tuple(_number(place, f"{field}[{i}]", value) for i, value in enumerate(given))
-    for i, value in enumerate(values):
-        if value > 0:
-            raise DataError(
-                f"{place}: {field}[{i}]: {value:g} is no log-probability, which is at most 0."
-            )
-    return values
-
-
-def _number(place: Place, field: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DataError(f"{place}: {field}: {value!r} is not a finite number.")
-    return float(value)
-
-
-def _label(place: Place, value: Any, structure: Structure) -> float:
-    label = float(value) if isinstance(value, bool) else _number(place, "label", value)
-    if structure == "unpaired" and label not in (0.0, 1.0):
-        raise DataError(f"{place}: label: {value!r} is neither true nor false.")
-    if not 0 <= label <= 1:
-        raise DataError(
-            f"{place}: label: {value!r} is no probability. It is P(chosen is preferred), 0 to 1."
-        )
-    return label
+Item = TypeVar("Item")
 
 
 def cost(
     rows: Sequence[CostRow],
-    objective: Objective | Pointwise | Likelihood,
+    objective: CostFunction,
     grad: bool = False,
     dtype: DType = "float64",
+    running: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Per row `id`, `cost` (its own, not divided by anything), `margin` (before the target margin;
-    None where there is none) and, with `grad`, d cost / d log π of each token by role. Of a reward
-    model the gradient is d cost / d reward. Of unpaired rows also `baseline`, z₀, estimated on
-    the `mismatched` responses of all rows; 0 where they have none.
+    """The cost of each row, not divided by anything.
+
+    Args:
+        rows: of one file, as `read_log_probs` gives them for this objective.
+        objective: what is computed.
+        grad: whether to give gradients too.
+        dtype: of the computation.
+        running: running means by name (`kl` of KTO); what is not given is the mean over the rows.
+
+    Returns:
+        Per row `id`, `cost`, `margin` (before the target margin; None where there is none),
+        `weight` in the mean over a batch where it is not 1, `baseline` z₀ where the objective has
+        one, and with `grad` by role d cost / d log π of each token (or d cost / d reward). Of a
+        list that is one for each response. Where further columns carry gradient (`kl`,
+        `policy_2` …) it is by column. Of a cost of the whole batch it is the gradient of the sum.
+
+    Raises:
+        LuceError: a cost or a gradient is not finite, or the objective cannot take a row; with the
+            place of the row.
     """
     kind = {"float32": torch.float32, "float64": torch.float64}[dtype]
-    roles = list(rows[0].responses)
-    leaves = {role: _leaf([row.responses[role] for row in rows], kind) for role in roles}
-    batch = _batch(rows, objective, leaves, kind)
-    costs = objective(batch)
-    for row, value in zip(rows, costs.tolist(), strict=True):
-        if not math.isfinite(value):
-            raise LuceError(f"{row.place}: the cost is {value} in {dtype}. Are its numbers real?")
-    margins = [None] * len(rows)
-    if not isinstance(objective, Likelihood):
-        margins = objective.margin(batch).tolist()
+    batch, leaves = _batch(rows, objective, kind)
+    batch = _with_running(batch, rows, objective, running or {})
+    costs = _of_rows(_costs(rows, objective, batch, kind), rows, objective)
+    margins = _margins(rows, objective, batch)
     results: list[dict[str, Any]] = [
         {"id": row.id, "cost": value + 0.0, "margin": margin}  # -0.0 reads as an error
         for row, value, margin in zip(rows, costs.tolist(), margins, strict=True)
     ]
-    if isinstance(objective, Pointwise):
-        for result in results:
-            result["baseline"] = objective.baseline(batch)
+    for row, result in zip(rows, results, strict=True):
+        if not math.isfinite(result["cost"]):
+            raise LuceError(
+                f"{row.place}: the cost is {result['cost']} in {dtype}. Are its numbers real?"
+            )
+    if len(weights := objective.weight(batch).tolist()) == len(rows) and set(weights) != {1.0}:
+        for result, weight in zip(results, weights, strict=True):
+            result["weight"] = weight
+    for result in results:
+        if (z0 := _baseline(objective, batch)) is not None:
+            result["baseline"] = z0
     if grad:
-        judged = [role for role in roles if role != "mismatched"]
         # each cost depends on its own row alone, so the gradient of their sum is all of theirs
-        gradients = torch.autograd.grad(costs.sum(), [leaves[role] for role in judged])
-        for role, gradient in zip(judged, gradients, strict=True):
-            for result, part in zip(results, _parts(rows, role, gradient), strict=True):
-                result.setdefault("grad", {})[role] = part
+        found = torch.autograd.grad(costs.sum(), list(leaves.values()), materialize_grads=True)
+        for row, result, parts in zip(
+            rows, results, _parts(rows, dict(zip(leaves, found, strict=True))), strict=True
+        ):
+            result["grad"] = parts
+            if not all(math.isfinite(x) for x in _numbers(parts)):
+                raise LuceError(f"{row.place}: its gradient is not finite in {dtype}.")
     return results
-
-
-def _leaf(given: list[GivenResponse], kind: torch.dtype) -> Tensor:
-    values = [x for y in given for x in ((y.reward,) if y.reward is not None else y.policy)]
-    return torch.tensor(values, dtype=kind, requires_grad=True)
-
-
-def _parts(rows: Sequence[CostRow], role: str, gradient: Tensor) -> list[list[float] | float]:
-    given = [row.responses[role] for row in rows]
-    if given[0].reward is not None:
-        return gradient.tolist()
-    return [part.tolist() for part in gradient.split([len(y.policy) for y in given])]
-
-
-def _responses(given: list[GivenResponse], leaf: Tensor, kind: torch.dtype) -> Responses:
-    if given[0].reward is not None:
-        lengths = torch.ones(len(given), dtype=torch.long)
-        return Responses(torch.zeros(0, dtype=kind), lengths, reward=leaf)
-    lengths = torch.tensor([len(y.policy) for y in given])
-    reference = None
-    if given[0].reference is not None:
-        reference = torch.tensor([x for y in given for x in y.reference or ()], dtype=kind)
-    return Responses(leaf, lengths, reference)
-
-
-def _batch(
-    rows: Sequence[CostRow],
-    objective: Objective | Pointwise | Likelihood,
-    leaves: dict[str, Tensor],
-    kind: torch.dtype,
-) -> Any:
-    y = {
-        role: _responses([row.responses[role] for row in rows], leaf, kind)
-        for role, leaf in leaves.items()
-    }
-    label = torch.tensor([row.label for row in rows], dtype=kind)
-    if isinstance(objective, Objective):
-        extra = {
-            key: torch.tensor([row.numbers.get(key, math.nan) for row in rows], dtype=kind)
-            for key in NUMBERS
-        }
-        return Pairs(y["chosen"], y["rejected"], label, **extra)
-    if isinstance(objective, Pointwise):
-        batch = Unpaired(y["completion"], label, y.get("mismatched"))
-        running = {key: value.mean().item() for key, value in objective.statistics(batch).items()}
-        return Unpaired(batch.response, label, batch.mismatched, running)
-    return Demonstrations(next(iter(y.values())))
 
 
 def run_cost(
     path: str | Path,
     objective_name: str,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     grad: bool = False,
     dtype: str = "float64",
+    running: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """`cost` of the rows of a file under a named objective with these parameters."""
+    if dtype not in ("float32", "float64"):
+        raise LuceError(f"dtype: {dtype!r} is neither float32 nor float64.")
     objective = make_objective(objective_name, settings)
-    if not isinstance(objective, Objective | Pointwise | Likelihood):
-        raise LuceError(f"objective: {objective_name!r} has no structure that `luce cost` reads.")
     rows = read_log_probs(path, objective)
-    if dtype == "float32" or dtype == "float64":
-        return cost(rows, objective, grad, dtype)
-    raise LuceError(f"dtype: {dtype!r} is neither float32 nor float64.")
+    means = {name: _mean(name, value) for name, value in (running or {}).items()}
+    try:
+        return cost(rows, objective, grad, dtype, means)
+    except LuceError:
+        raise
+    except Exception as error:
+        if not is_own(objective_name):
+            raise
+        raise RecipeError(raised(objective_name, error)) from error
+
+
+def _mean(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise LuceError(f"running: {name}: {value!r} is not a finite number.")
+    return float(value)
+
+
+def _batch(
+    rows: Sequence[CostRow], objective: CostFunction, kind: torch.dtype
+) -> tuple[Batch, dict[str, Tensor]]:
+    """The batch that training would make of these rows, and the values that gradients flow to."""
+    given = [y for row in rows for y in row.responses]
+    lengths = torch.tensor([y.tokens for y in given])
+    leaves: dict[str, Tensor] = {}
+    if "reward" in objective.needs:
+        rewards = [y.reward for y in given]
+        leaves["reward"] = torch.tensor(rewards, dtype=kind, requires_grad=True)
+        responses = Responses(torch.zeros(0, dtype=kind), lengths, reward=leaves["reward"])
+    else:
+        columns = {
+            name: torch.tensor([x for y in given for x in y.columns[name]], dtype=kind)
+            for name in columns_of(objective)
+        }
+        for name, values in columns.items():
+            if name.startswith("policy") or name == "kl":
+                leaves[name] = values.requires_grad_()
+        policy, reference = columns.pop("policy"), columns.pop("reference", None)
+        responses = Responses(policy, lengths, reference, columns)
+    groups = [group for row in rows for group in row.groups(objective.structure)]
+    check_rows(groups, objective)
+    return collate(responses, groups, objective.structure), leaves
+
+
+def _with_running(
+    batch: Batch,
+    rows: Sequence[CostRow],
+    objective: CostFunction,
+    given: Mapping[str, float],
+) -> Batch:
+    """The batch with the running means that the objective asks for: given, or of these rows."""
+    if not isinstance(batch, Pairs | Unpaired):
+        _refuse_unknown(given, (), objective)
+        return batch
+    if isinstance(batch, Unpaired):
+        hard = [g.label for row in rows for g in row.groups("unpaired", hard=True)]
+        judged = replace(batch, desirable=torch.tensor(hard).to(batch.desirable))
+        known = objective.statistics(replace(judged, mismatched=judged.response))
+    else:
+        judged = batch
+        known = objective.statistics(judged)
+    _refuse_unknown(given, tuple(known), objective)
+    means = {name: values.nanmean().item() for name, values in objective.statistics(judged).items()}
+    found = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+    return replace(batch, running=found | dict(given))
+
+
+def _refuse_unknown(
+    given: Mapping[str, float], known: Sequence[str], objective: CostFunction
+) -> None:
+    for name in given:
+        if name not in known:
+            remedy = did_you_mean(name, known) if known else "It has none."
+            raise LuceError(f"running: {objective.name} has no running {name!r}. {remedy}")
+
+
+def _costs(
+    rows: Sequence[CostRow], objective: CostFunction, batch: Batch, kind: torch.dtype
+) -> Tensor:
+    """The cost of each group; an error names the first row that causes it."""
+    try:
+        return objective(batch)
+    except LuceError as error:
+        running = batch.running if isinstance(batch, Pairs | Unpaired) else {}
+        for row in rows if objective.scope == "group" else ():
+            alone, _ = _batch([row], objective, kind)
+            if isinstance(alone, Pairs | Unpaired):
+                alone = replace(alone, running=running)
+            try:
+                objective(alone)
+            except LuceError as its_own:
+                raise LuceError(f"{row.place}: {its_own}") from None
+        raise LuceError(f"{rows[0].place.file}: {error}") from None
+
+
+def _of_rows(values: Tensor, rows: Sequence[CostRow], objective: CostFunction) -> Tensor:
+    """Sums over the groups of each row: two where both responses of a pair are judged alone."""
+    counts = torch.tensor([len(row.groups(objective.structure)) for row in rows])
+    of = torch.repeat_interleave(torch.arange(len(rows)), counts)
+    return values.new_zeros(len(rows)).index_add(0, of, values)
+
+
+def _margins(
+    rows: Sequence[CostRow], objective: CostFunction, batch: Batch
+) -> Sequence[float | None]:
+    """The margin of each row: of a pair under an objective that judges single responses it is
+    Ω(chosen) − Ω(rejected)."""
+    if isinstance(objective, WeightedSum):
+        return _margins(rows, objective.parts[0][1], batch)
+    margin = getattr(objective, "margin", None)  # an objective of one's own need not have one
+    if margin is None or isinstance(objective, Likelihood | ListObjective):
+        return [None] * len(rows)
+    with torch.no_grad():
+        if isinstance(batch, Unpaired) and any(row.layout == "pair" for row in rows):
+            above = margin(replace(batch, desirable=torch.ones_like(batch.desirable)))
+            sides = [(1.0, -1.0) if row.layout == "pair" else (2 * row.label - 1,) for row in rows]
+            signs = torch.tensor([sign for side in sides for sign in side]).to(above)
+            return _of_rows(signs * above, rows, objective).tolist()
+        return margin(batch).tolist()
+
+
+def _baseline(objective: CostFunction, batch: Batch) -> float | None:
+    """z₀ of the objective, or of the first part that has one."""
+    parts = objective.parts if isinstance(objective, WeightedSum) else ((1.0, objective),)
+    for _, part in parts:
+        if isinstance(part, Pointwise) and part.baseline.formula(""):
+            assert isinstance(batch, Pairs | Unpaired)
+            return part.offset(batch)
+    return None
+
+
+def _parts(rows: Sequence[CostRow], gradients: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """The gradients of each row by role, and by column where there is more than one."""
+    lengths = [y.tokens for row in rows for y in row.responses]
+    by_column = {
+        name: values.tolist() if name == "reward" else [x.tolist() for x in values.split(lengths)]
+        for name, values in gradients.items()
+    }
+    (first, *further), numbers = by_column, iter(range(len(lengths)))
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        mine: dict[str, Any] = {}
+        for role, i in zip(row.roles, numbers, strict=False):
+            part = {name: values[i] for name, values in by_column.items()}
+            value = part if further else part[first]
+            if role == "responses":
+                mine.setdefault(role, []).append(value)
+            elif role != "mismatched":
+                mine[role] = value
+        found.append(mine)
+    return found
+
+
+def _numbers(parts: Any) -> list[float]:
+    """Every number of nested lists and dicts."""
+    if isinstance(parts, dict):
+        parts = list(parts.values())
+    return [x for part in parts for x in _numbers(part)] if isinstance(parts, list) else [parts]

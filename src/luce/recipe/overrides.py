@@ -33,13 +33,27 @@ def parse_override(text: str) -> Override:
     """
     dotted, sign, raw = text.partition("=")
     dotted = dotted.strip().removeprefix("recipe.").removeprefix("--")
-    if not sign or not dotted or not all(dotted.split(".")):
+    keys = _keys(dotted)
+    if not sign or not dotted or not all(keys):
         raise RecipeError(f"command line: expected `key=value`, got {text!r}.")
-    keys = tuple(dotted.split("."))
     holder = leaves().get(dotted)
     if holder is not None and holder.model_fields[keys[-1]].annotation is str:
         return Override(keys, raw)
     return Override(keys, parse_yaml(raw, f"command line: {dotted}").value)
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    """The parts of a dotted key; `module.path:name` of an objective of one's own is one part.
+
+    >>> _keys("objective.my_package.mine:loss.beta")
+    ('objective', 'my_package.mine:loss', 'beta')
+    """
+    section, _, rest = dotted.partition(".")
+    if section != "objective" or ":" not in rest:
+        return tuple(dotted.split("."))
+    module, _, inside = rest.partition(":")
+    name, *keys = inside.split(".")
+    return (section, f"{module}:{name}", *keys)
 
 
 def expand(tree: Mapping[str, Any]) -> dict[str, Any]:
