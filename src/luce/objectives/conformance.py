@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from luce.errors import LuceError
+from luce.objectives.check import number
 from luce.objectives.combine import WeightedSum
 from luce.objectives.objective import Objective
 from luce.objectives.sample import GROUPS, leaves, placed, sample, sides
@@ -111,7 +112,7 @@ def _finite(objective: CostFunction) -> Iterator[str]:
             cost = objective(moved)
             gradients = torch.autograd.grad(cost.sum(), to, materialize_grads=True)
             if not all(x.isfinite().all() for x in (cost, *gradients)):
-                a, b, c, d = (f"{x:g}" for x in values)
+                a, b, c, d = map(number, values)
                 what = "gradient" if cost.isfinite().all() else "cost"
                 yield (
                     f"its {what} is not finite in {str(dtype).removeprefix('torch.')} where the "

@@ -213,7 +213,7 @@ def _maker(name: str, found: Any) -> tuple[Maker, Mapping[str, inspect.Parameter
         )
 
     def compose(beta: float = 0.1, **given: Any) -> CostFunction:
-        def phi(z: Tensor) -> Tensor:
+        def phi(z: Tensor) -> Any:
             return target(z, **given)
 
         return _under(name, _margin_loss(name, phi, given), beta)
@@ -248,7 +248,10 @@ def _margin_loss(
         raise RecipeError(
             f"objective.{name}: 121 margins cost {found}; a margin loss gives one cost for each."
         )
-    if not torch.allclose(torch.cat([phi(z[:40]), phi(z[40:])]), cost):
+    if cost.dtype != z.dtype:
+        raise RecipeError(f"objective.{name}: margins of {z.dtype} cost {cost.dtype}.")
+    backwards = torch.cat([phi(z[40:].flip(0)), phi(z[:40].flip(0))])
+    if not torch.allclose(backwards.flip(0), cost):
         raise RecipeError(f"objective.{name}: what a margin costs depends on the other margins.")
     (slope,) = torch.autograd.grad(cost.sum(), z, materialize_grads=True)
     values = cost.detach()
