@@ -21,7 +21,7 @@ def minimize(
     cost: Callable[..., Float[Tensor, ""]],
     start: Sequence[Float[Tensor, "..."]],
     tolerance: float | None = 1e-8,
-    steps: int = 2000,
+    steps: int = 500,
     newton: int = 20,
 ) -> list[Float[Tensor, "..."]]:
     """Tensors that minimize `cost(*tensors)`, from `start`: L-BFGS, then Newton steps with the
