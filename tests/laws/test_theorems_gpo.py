@@ -266,7 +266,7 @@ def test_class_two_stops_at_the_margin_where_class_one_goes_on():
         objective = OBJECTIVES[name](beta=beta)
         gap = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         none = torch.zeros(1, dtype=torch.float64)
-        for _ in range(150):
+        for _ in range(300):
             y = [Responses(sign * gap / 2, torch.tensor([1]), none) for sign in (1, -1)]
             (slope,) = torch.autograd.grad(objective(Pairs(*y)).sum(), gap)
             gap = (gap - 0.02 * slope).detach().requires_grad_()
