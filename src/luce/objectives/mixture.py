@@ -26,8 +26,8 @@ from luce.types import Pairs, PerGroup, Responses, Scope, Structure
 
 @dataclass(frozen=True)
 class Mixture:
-    """−log Σ_i w_i P_i, where P_i = p σ(z_i) + (1 − p) σ(−z_i) is how likely annotator i is to give
-    this label, z_i its margin under its own policy π_i [PBDE, eq. 30].
+    """−p log Σ_i w_i σ(z_i) − (1 − p) log Σ_i w_i σ(−z_i), z_i the margin under annotator i's own
+    policy π_i [PBDE, eq. 30; p = 1 there].
 
     The first policy is `Responses.policy`, the others its columns `policy_2` … `policy_K`;
     gradients flow to all of them. The weights are `weights`, or the softmax of `Pairs.prior` where
@@ -97,27 +97,27 @@ class Mixture:
 
     def margin(self, batch: Pairs) -> PerGroup:
         """log-odds that the annotators, mixed, prefer the chosen response."""
-        z, log_w = self.margins(batch), self.log_weights(batch)
-        agrees = (log_w + logsigmoid(z)).logsumexp(1)
-        return agrees - (log_w + logsigmoid(-z)).logsumexp(1)
+        _, agrees, contradicts = self._log_likelihoods(replace(batch, label=None))
+        return agrees.logsumexp(1) - contradicts.logsumexp(1)
 
-    def log_likelihoods(self, batch: Pairs) -> Float[Tensor, "groups annotators"]:
-        """log w_i P_i."""
-        z = self.margins(batch)
+    def _log_likelihoods(
+        self, batch: Pairs
+    ) -> tuple[PerGroup, Float[Tensor, "groups annotators"], Float[Tensor, "groups annotators"]]:
+        """p, and log w_i σ(±z_i): how likely annotator i is to have judged, and so."""
+        z, log_w = self.margins(batch), self.log_weights(batch)
         p = torch.ones_like(z[:, 0]) if batch.label is None else batch.label
         check_label(p)
-        # log 0 = −∞ is right here: it takes its side out, with a gradient of 0
-        agree = p.log()[:, None] + logsigmoid(z)
-        contradict = (1 - p).log()[:, None] + logsigmoid(-z)
-        return self.log_weights(batch) + torch.logaddexp(agree, contradict)
+        return p, log_w + logsigmoid(z), log_w + logsigmoid(-z)
 
     def responsibilities(self, batch: Pairs) -> Float[Tensor, "groups annotators"]:
         """P(annotator i judged | the label) of each pair; rows sum to 1."""
-        return self.log_likelihoods(batch).softmax(1)
+        p, agrees, contradicts = self._log_likelihoods(batch)
+        return p[:, None] * agrees.softmax(1) + (1 - p)[:, None] * contradicts.softmax(1)
 
     def __call__(self, batch: Pairs) -> PerGroup:
         """The cost of each pair, nats."""
-        return -self.log_likelihoods(batch).logsumexp(1)
+        p, agrees, contradicts = self._log_likelihoods(batch)
+        return -p * agrees.logsumexp(1) - (1 - p) * contradicts.logsumexp(1)
 
     def weight(self, batch: Pairs) -> PerGroup:
         """1: every pair counts alike."""
