@@ -17,7 +17,7 @@ from luce.data.preview import GroupView, preview
 from luce.data.template import Renderer
 from luce.recipe.load import Resolved, load_recipe, written
 from luce.recipe.memory import MemoryEstimate, estimate_memory
-from luce.recipe.prepare import Data, open_recipe, train_settings
+from luce.recipe.prepare import Data, compares, open_recipe, train_settings
 from luce.types import Group
 
 SHOWN = 3
@@ -58,6 +58,11 @@ def check(resolved: Resolved) -> Findings:
     settings = train_settings(recipe)
     steps = settings.total_steps(len(data.train))
     longest = max(sum(data.train[i].tokens for i in part) for part in _parts(data, settings))
+    distributions = "kl" in objective.needs
+    # the network under an adapter serves as its own reference
+    shared = recipe.reference == "base" or (
+        recipe.reference == "initial" and recipe.model.lora is not None
+    )
     memory = estimate_memory(
         model.inner.config.get_text_config(),
         dict(model.module.named_parameters()),
@@ -65,6 +70,8 @@ def check(resolved: Resolved) -> Findings:
         longest,
         half=recipe.train.bf16 or model.dtype in ("bfloat16", "float16"),
         checkpointing=recipe.train.gradient_checkpointing,
+        distributions=distributions,
+        copied=distributions and not shared,
     )
     trained = sum(p.numel() for p in model.trainable().values())
     whole = sum(p.numel() for p in model.module.parameters())
@@ -74,7 +81,8 @@ def check(resolved: Resolved) -> Findings:
         ("trained", f"{trained:,} of {whole:,} weights"),
         ("layout", f"{model.layout}: {model.layout_reason}"),
         ("objective", f"{objective.name}: {objective.formula}"),
-        ("reference", recipe.reference if objective.needs_reference else "not used"),
+        ("reference", recipe.reference if compares(objective) else "not used"),
+        *([("history", recipe.history)] if recipe.history is not None else []),
         ("data", f"{data.dataset.source}, read as {data.dataset.format_name}: "
                  f"{data.dataset.format_reason}"),
         ("template", "luce's default" if renderer.default_template else "the model's own"),

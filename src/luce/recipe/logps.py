@@ -1,4 +1,5 @@
-"""`luce logps`: the reference log-probabilities of a recipe's rows, before training."""
+"""`luce logps`: the log-probabilities of a recipe's rows under its reference (and under an earlier
+iterate, where the objective looks at one), before training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,21 +17,27 @@ from luce.train.distributed import World
 def build_cache(recipe_path: str, overrides: Sequence[str], console: Console) -> dict[str, Any]:
     """Compute the cache that `luce train` with the same recipe then reads; says what is in it.
 
-    It lies in `reference/` of the run's folder and is keyed by the reference's weights and by the
+    It lies in `reference/` (and `history/`) of the run's folder and is keyed by weights and by
     tokens, so that a changed model or changed data are computed anew.
     """
     resolved = load_recipe(recipe_path, overrides)
     recipe, objective = resolved.recipe, resolved.objective
-    if not objective.needs_reference:
+    if not {"reference", "history"} & objective.needs:
         raise RecipeError(
             f"recipe.objective: {objective.name!r} uses no reference; there is nothing to compute."
         )
     model, _, data = open_recipe(resolved)
     folder = Path(recipe.output_dir)
     reference = prepare_reference(recipe, objective, model, data, folder, World(), console)
-    return {
+    made = {
         "folder": str(folder / "reference"),
         "groups": len(data.train) + len(data.held_out),
         "responses": 0 if reference.cache is None else len(reference.cache),
         **reference.facts,
+    }
+    if reference.history is None:
+        return made
+    where = str(reference.history.folder)
+    return made | {
+        "history": {"folder": where, "responses": len(reference.history), **reference.history_facts}
     }

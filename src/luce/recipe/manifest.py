@@ -14,6 +14,7 @@ from luce.data.template import Renderer
 from luce.files import fingerprint
 from luce.models.policy import CausalPolicy
 from luce.models.reward import RewardModel
+from luce.objectives.own import code_of
 from luce.recipe.load import Resolved, written
 from luce.recipe.prepare import Data
 from luce.types import Group
@@ -100,10 +101,12 @@ def recipe_fingerprint(recipe: Mapping[str, Any]) -> str:
 
 
 def tokens_fingerprint(groups: Sequence[Group]) -> str:
-    """One hash of every token, label and weight that training sees, in order."""
+    """One hash of every token, label, weight, margin, score and sample that training sees, in
+    order."""
     return fingerprint(
         [
             [g.prompt.tolist(), [b.ids.tolist() for b in g.branches], g.label, g.weight, g.id]
+            + [str(g.margin), list(g.scores), str(g.reference_sample)]
             for g in groups
         ]
     )
@@ -124,6 +127,7 @@ def build_manifest(
     renderer: Renderer,
     data: Data,
     reference: Mapping[str, Any],
+    history: Mapping[str, Any],
 ) -> dict[str, Any]:
     """manifest.json as it stands before the first step."""
     recipe, objective = resolved.recipe, resolved.objective
@@ -143,9 +147,13 @@ def build_manifest(
             "parameters": dict(objective.parameters),
             "formula": objective.formula,
             "structure": objective.structure,
+            "scope": objective.scope,
+            "needs": sorted(objective.needs),
             "source": getattr(objective, "source", ""),
+            "code": code_of(recipe.objective.name),
         },
         "reference": dict(reference),
+        "history": dict(history),
         "model": {
             "path": recipe.model.path,
             "kind": recipe.model.kind,

@@ -1,6 +1,7 @@
 """How much memory a step will take, by arithmetic, before anything is loaded onto a device.
 
     weights + gradients + AdamW moments + activations of one micro-batch + the head's tile
+    (+ a reference network, for objectives that look at its whole distribution)
 
 Activations are those of a Llama-like block in eager mode: 30·hidden + 8·intermediate bytes per
 token and layer in 16-bit, twice that in float32; with gradient checkpointing only each layer's
@@ -24,6 +25,7 @@ class MemoryEstimate:
         gradients, optimizer: of the trainable ones; AdamW holds two moments.
         activations: of a micro-batch of `tokens` input tokens.
         head: logits of one chunk, forward and backward.
+        reference: weights of a reference network that stays in memory; 0 where none does.
     """
 
     weights: int
@@ -31,14 +33,17 @@ class MemoryEstimate:
     optimizer: int
     activations: int
     head: int
+    reference: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.head
+        step = self.gradients + self.optimizer + self.activations + self.head
+        return self.weights + step + self.reference
 
     def lines(self) -> list[tuple[str, str]]:
         """(part, size) rows for a table, the total last."""
-        parts = ("weights", "gradients", "optimizer", "activations", "head", "total")
+        parts = ["weights", "gradients", "optimizer", "activations", "head"]
+        parts += ["reference", "total"] if self.reference else ["total"]
         return [(part, size_text(getattr(self, part))) for part in parts]
 
 
@@ -63,6 +68,8 @@ def estimate_memory(
     tokens: int,
     half: bool,
     checkpointing: bool,
+    distributions: bool = False,
+    copied: bool = False,
 ) -> MemoryEstimate:
     """The estimate of one optimizer step.
 
@@ -72,6 +79,8 @@ def estimate_memory(
         tokens: input tokens of the largest micro-batch.
         half: activations in 16 bits.
         checkpointing: gradient checkpointing.
+        distributions: the objective compares whole distributions with the reference's.
+        copied: for that the reference is in memory as a network of its own, as large as this one.
     """
     hidden, layers = config.hidden_size, config.num_hidden_layers
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
@@ -79,10 +88,13 @@ def estimate_memory(
     layer = tokens * (30 * hidden + 8 * inner) * width
     held = layers * tokens * hidden * 2 * width + layer if checkpointing else layers * layer
     trained = sum(p.numel() * p.element_size() for p in trainable.values())
+    weights = sum(p.numel() * p.element_size() for p in parameters.values())
+    tiles = 5 if distributions else 3
     return MemoryEstimate(
-        weights=sum(p.numel() * p.element_size() for p in parameters.values()),
+        weights=weights,
         gradients=trained,
         optimizer=2 * trained,
         activations=held,
-        head=3 * min(tokens, HEAD_CHUNK) * config.vocab_size * 4,
+        head=tiles * min(tokens, HEAD_CHUNK) * config.vocab_size * 4,
+        reference=weights if copied else 0,
     )

@@ -16,8 +16,10 @@ from luce.errors import RecipeError
 from luce.models.load import embedding_rows
 from luce.models.policy import CausalPolicy, LoraSettings, load_policy
 from luce.models.reward import RewardModel, load_reward_model
+from luce.objectives.needs import NEEDS, needs
 from luce.recipe.load import Resolved
 from luce.recipe.schema import Recipe
+from luce.train.batch import check_rows
 from luce.train.distributed import local_device
 from luce.train.settings import TrainSettings
 from luce.types import CostFunction, Group, Packed, Place
@@ -101,9 +103,27 @@ def initial_policy(recipe: Recipe, trained: CausalPolicy) -> CausalPolicy:
     return loaded
 
 
+GIVEN: dict[str, frozenset[str]] = {
+    "policy": needs("reference", "kl", "sum_p2", "history", "scores", "reference_sample", "keys"),
+    "reward": needs("reward", "scores", "reference_sample", "keys"),
+}
+"""What a kind of model, with the rows it is trained on, can give an objective."""
+
+
+def compares(objective: CostFunction) -> bool:
+    """Whether the objective compares the policy with a reference policy."""
+    return bool({"reference", "kl"} & objective.needs)
+
+
 def check_fit(recipe: Recipe, objective: CostFunction) -> None:
-    """Raise where kind of model, objective and reference do not go together."""
-    grades = getattr(objective, "needs_reward", False)
+    """Raise where kind of model, objective, reference and history do not go together."""
+    grades = "reward" in objective.needs
+    if "annotators" in objective.needs:
+        raise RecipeError(
+            f"recipe.objective: {objective.name!r} is a mixture: it trains a policy for each of K "
+            "annotators, and a recipe has one model. Train it from Python, with a learner that "
+            "gives `policy_2` … `policy_K`, or on an exact policy."
+        )
     if recipe.model.kind == "reward" and not grades:
         raise RecipeError(
             f"recipe.objective: {objective.name!r} scores log-probabilities, and a reward model "
@@ -114,18 +134,34 @@ def check_fit(recipe: Recipe, objective: CostFunction) -> None:
             f"recipe.objective: {objective.name!r} grades with a reward head. Set "
             "`model.kind: reward`, or take an objective for policies such as dpo."
         )
-    if objective.needs_reference and recipe.reference == "none":
+    missing = sorted(objective.needs - GIVEN[recipe.model.kind])
+    if missing:
+        raise RecipeError(
+            f"recipe.objective: {objective.name!r} needs {'; '.join(NEEDS[n] for n in missing)}. "
+            f"A model of kind {recipe.model.kind} does not give it."
+        )
+    if compares(objective) and recipe.reference == "none":
         raise RecipeError(
             f"recipe.reference: {objective.name!r} compares with a reference policy, but the "
             "recipe says none. Set `reference: initial`, or take an objective without "
             "one, such as simpo."
+        )
+    if "history" in objective.needs and recipe.history in (None, "none"):
+        raise RecipeError(
+            f"recipe.history: {objective.name!r} looks at an earlier iterate of the policy. Set "
+            "`history:` to the model of the iteration before (`initial` in the first one)."
+        )
+    if "history" not in objective.needs and recipe.history is not None:
+        raise RecipeError(
+            f"recipe.history: {objective.name!r} looks at no earlier iterate, but the recipe names "
+            f"{recipe.history!r}. Leave the key out."
         )
 
 
 def load_data(
     recipe: Recipe, objective: CostFunction, renderer: Renderer, vocabulary: int | None
 ) -> Data:
-    """Read, render, truncate and split the rows of a recipe.
+    """Read, render, truncate and split the rows of a recipe; each has what the objective reads.
 
     Args:
         vocabulary: rows of the model's embedding; every token id must be below it.
@@ -155,6 +191,7 @@ def load_data(
     if objective.structure == "unpaired":
         train = list(with_mismatched(train, seed))
         held_out = list(with_mismatched(held_out, seed)) if held_out else []
+    check_rows([*train, *held_out], objective)
     return Data(train, held_out, dataset, evaluation)
 
 

@@ -17,7 +17,6 @@ from luce.data.template import Renderer
 from luce.errors import LuceError
 from luce.files import write_atomic, write_json, write_jsonl
 from luce.models.policy import CausalPolicy, self_check
-from luce.models.reference import ReferenceCache
 from luce.models.reward import RewardModel
 from luce.recipe.finish import evaluate_run, export
 from luce.recipe.initial import check_step_0, initial_state
@@ -118,7 +117,9 @@ def _carry_out(
     _tell_data(console, data)
     _check_layout(console, model, data, recipe.train.max_tokens_per_batch)
     reference = prepare_reference(recipe, objective, model, data, folder, world, console)
-    manifest = build_manifest(resolved, model, renderer, data, reference.facts)
+    manifest = build_manifest(
+        resolved, model, renderer, data, reference.facts, reference.history_facts
+    )
     same = _identity(resolved, manifest)
     if resume:  # a run that may not go on is left as it is
         resumable(RunFolder(folder), same, allow_change)
@@ -127,7 +128,7 @@ def _carry_out(
         write_jsonl(folder / "rows.jsonl", data.ledger)
         write_json(folder / "manifest.json", manifest | {"status": "running"})
 
-    trainer = _trainer(resolved, model, reference.cache, data, world)
+    trainer = _trainer(resolved, model, reference, data, world)
     try:
         initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
         _fit(trainer, folder, data, resolved, same, resume, allow_change, console)
@@ -154,15 +155,19 @@ def _carry_out(
 def _trainer(
     resolved: Resolved,
     model: CausalPolicy | RewardModel,
-    cache: ReferenceCache | None,
+    reference: Reference,
     data: Data,
     world: World,
 ) -> Trainer:
+    objective, settings = resolved.objective, train_settings(resolved.recipe)
     learner = (
-        PolicyLearner(model, cache) if isinstance(model, CausalPolicy) else RewardLearner(model)
+        PolicyLearner(
+            model, reference.cache, reference.history, objective.needs, reference.resident
+        )
+        if isinstance(model, CausalPolicy)
+        else RewardLearner(model)
     )
-    settings = train_settings(resolved.recipe)
-    return Trainer(learner, resolved.objective, data.train, settings, world)
+    return Trainer(learner, objective, data.train, settings, world)
 
 
 def _start(
@@ -192,8 +197,11 @@ def _identity(resolved: Resolved, manifest: Mapping[str, Any]) -> dict[str, Any]
         "data (content)": manifest["data"]["fingerprint"],
         "model (weights)": manifest["model"]["initial_hash"],
         "reference (weights)": manifest["reference"]["hash"],
+        "history (weights)": manifest["history"]["hash"],
         "template": manifest["template_hash"],
     }
+    if code := manifest["objective"]["code"]:
+        facts["objective (code)"] = code.get("sha256")
     return identity(written(resolved.recipe), facts)
 
 

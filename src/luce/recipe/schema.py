@@ -142,5 +142,9 @@ class Recipe(Section):
     reference: str = Field(
         default="initial", min_length=1, description="initial, base, none, or a path"
     )
+    history: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="an earlier iterate, for objectives that look at one: initial, or a path",
+    )
     train: Train = Field(default_factory=Train)
     evaluate: Evaluate = Field(default_factory=Evaluate)
