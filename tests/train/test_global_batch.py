@@ -1,7 +1,7 @@
 """Costs of the whole batch: the same gradient however the step is cut, dropout and columns too."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from luce.errors import DataError
 from luce.objectives.build import make_objective
 from luce.train.batch import collate
+from luce.train.distributed import World
+from luce.train.global_batch import gather_batch
 from luce.train.order import rows_of_step, visits_of_step
 from luce.train.settings import TrainSettings
 from luce.train.trainer import NonFiniteStep, Trainer
@@ -129,6 +131,48 @@ def test_the_order_of_the_batch_is_that_of_the_steps_rows():
         run(groups, Neighbours(), max_tokens_per_batch=budget)[0].table for budget in (1, 9_999)
     ]
     torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
+class Told(Exception):
+    """What a rank would send to the others."""
+
+
+@dataclass(frozen=True)
+class Rank(World):
+    """One of several ranks in a single process: it knows what the others sent, or tells its own."""
+
+    others: Mapping[int, Any] = field(default_factory=dict)
+
+    def gather(self, value: Any) -> list[Any]:
+        if len(self.others) < self.size - 1:
+            raise Told(value)
+        return [value if rank == self.rank else self.others[rank] for rank in range(self.size)]
+
+
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_ranks_see_the_same_batch_and_their_gradients_add_up(size):
+    """Columns included; with more ranks than rows some have nothing."""
+    groups = make_groups(5)
+    alone = ColumnLearner()
+    whole = gather_batch(alone, groups, World(), 10_000)
+    cost = Coupled()(collate(whole.responses, groups, "pair"))
+    whole.backward(alone, cost.sum())
+    told = {}
+    for rank in range(size):
+        with pytest.raises(Told) as caught:
+            gather_batch(ColumnLearner(), groups, Rank(rank, size), 12)
+        (told[rank],) = caught.value.args
+    learner = ColumnLearner()
+    for rank in range(size):
+        others = {other: share for other, share in told.items() if other != rank}
+        batch = gather_batch(learner, groups, Rank(rank, size, others), 12)
+        for name in ("policy", "lengths", "reference"):
+            assert torch.equal(getattr(batch.responses, name), getattr(whole.responses, name))
+        assert torch.equal(batch.responses.columns["kl"], whole.responses.columns["kl"])
+        total = Coupled()(collate(batch.responses, groups, "pair")).sum()
+        batch.backward(learner, total)
+    torch.testing.assert_close(learner.table.grad, alone.table.grad, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(learner.gain.grad, alone.gain.grad, rtol=1e-12, atol=1e-14)
 
 
 def test_the_second_pass_draws_the_dropout_masks_of_the_first():
