@@ -37,7 +37,7 @@ def test_the_floors_hold(copy):
 @pytest.mark.parametrize(
     ("below", "above"),
     [
-        ("types", "luce.objectives.losses"),
+        ("types.rows", "luce.objectives.losses"),
         ("objectives.losses", "luce.data.rows"),
         ("data.rows", "luce.models.policy"),
         ("models.policy", "luce.data.rows"),

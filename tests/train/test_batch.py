@@ -60,3 +60,23 @@ def test_a_list_is_all_responses_of_a_prompt_with_their_scores():
 def test_a_row_without_what_the_objective_reads_is_named(objective, responses, message):
     with pytest.raises(DataError, match=message):
         check_rows(make_groups(2, responses), make_objective(objective, {}))
+
+
+@pytest.mark.parametrize(
+    ("label", "scores", "right"),
+    [
+        (1.0, (2.0, 1.0), True),
+        (0.0, (1.0, 2.0), True),
+        (1.0, (1.0, 2.0), False),
+        (0.0, (2.0, 1.0), False),
+        (1.0, (1.0, 1.0), False),
+        (0.9, (2.0, 1.0), False),
+    ],
+)
+def test_an_offset_asks_for_scores_that_agree_with_the_label(label, scores, right):
+    groups = [replace(group, label=label, scores=scores) for group in make_groups(1)]
+    if right:
+        check_rows(groups, make_objective("odpo", {}))
+        return
+    with pytest.raises(DataError, match=f"^toy.jsonl:1: label {label:g}, score_chosen"):
+        check_rows(groups, make_objective("odpo", {}))

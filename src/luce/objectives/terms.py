@@ -113,7 +113,7 @@ def log_score_difference(alpha: float = 1.0) -> TargetMargin:
 
     factor = "" if alpha == 1 else f"{number(alpha)}·"
     term = f"{factor}log[score(chosen) − score(rejected)]"
-    return TargetMargin(value, term, needs("scores"))
+    return TargetMargin(value, term, needs("scores", "graded"))
 
 
 def chosen_loss(scale: float) -> TargetMargin:

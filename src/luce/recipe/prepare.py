@@ -103,9 +103,11 @@ def initial_policy(recipe: Recipe, trained: CausalPolicy) -> CausalPolicy:
     return loaded
 
 
+_BY_ROWS = needs("scores", "graded", "reference_sample", "keys")
+
 GIVEN: dict[str, frozenset[str]] = {
-    "policy": needs("reference", "kl", "sum_p2", "history", "scores", "reference_sample", "keys"),
-    "reward": needs("reward", "scores", "reference_sample", "keys"),
+    "policy": _BY_ROWS | needs("reference", "kl", "sum_p2", "history"),
+    "reward": _BY_ROWS | needs("reward"),
 }
 """What a kind of model, with the rows it is trained on, can give an objective."""
 

@@ -53,6 +53,13 @@ def check_rows(groups: Sequence[Group], objective: CostFunction) -> None:
                 f"{group.place}: no score_chosen and score_rejected, but {objective.name!r} reads "
                 "a grade of each response. Add them to the row, or take another objective."
             )
+        if pair and "graded" in objective.needs and not _graded_as_labelled(group):
+            raise DataError(
+                f"{group.place}: label {group.label:g}, score_chosen {group.scores[0]:g} and "
+                f"score_rejected {group.scores[1]:g}, but {objective.name!r} needs the preferred "
+                "response to have the higher score. Drop ties, soft labels and rows whose scores "
+                "contradict the label, or take another objective."
+            )
         if "reference_sample" in objective.needs and math.isnan(group.reference_sample):
             raise DataError(
                 f"{group.place}: no reference_sample, but {objective.name!r} asks which of chosen "
@@ -63,6 +70,12 @@ def check_rows(groups: Sequence[Group], objective: CostFunction) -> None:
                 f"{group.place}: weight {group.weight:g}, but {objective.name!r} is a cost of the "
                 "whole batch, in which rows have no weights. Leave `weight` out of the rows."
             )
+
+
+def _graded_as_labelled(group: Group) -> bool:
+    """Whether the response that a hard label prefers has the higher score."""
+    better, worse = group.scores if group.label == 1 else group.scores[::-1]
+    return group.label in (0, 1) and better > worse
 
 
 def collate(
