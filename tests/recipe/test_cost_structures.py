@@ -125,8 +125,10 @@ def test_bco_takes_its_shift_from_the_rows_or_as_given(tmp_path):
 
 
 def test_a_pair_whose_label_is_a_half_counts_its_chosen_response_as_the_good_one(tmp_path):
-    (got,) = run_cost(write(tmp_path, PAIR | {"label": 0.5}), "bco", {"beta": 1.0})
-    assert got["baseline"] == pytest.approx((0.5 - 1) / 2)
+    certain = {"chosen": y(-0.25), "rejected": y(-4.0)}  # log-ratios ¾ and −3
+    got = run_cost(write(tmp_path, PAIR | {"label": 0.5}, certain), "bco", {"beta": 1.0})
+    good, bad = (0.5 + 0.75) / 2, (-1 - 3) / 2
+    assert got[0]["baseline"] == pytest.approx((good + bad) / 2)
 
 
 def test_mpo_shows_the_baseline_of_its_quality_term(tmp_path):
