@@ -1,97 +1,89 @@
-"""`luce list` and `luce show`: what a recipe can name, read from the tables themselves."""
+"""`luce list`: what a recipe can name, read from the tables themselves."""
 
-import inspect
+import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Kind = Literal["objectives", "losses", "scores", "regularizers", "formats"]
+Kind = Literal["objectives", "losses", "scores", "labels", "regularizers", "lists", "formats"]
 
-
-def _table(kind: Kind) -> Mapping[str, Any]:
-    match kind:
-        case "objectives":
-            from luce.objectives.presets import OBJECTIVES as table
-        case "losses":
-            from luce.objectives.losses import LOSSES as table
-        case "scores":
-            from luce.objectives.scores import SCORES as table
-        case "regularizers":
-            from luce.objectives.regularizers import REGULARIZERS as table
-        case "formats":
-            from luce.data.formats import FORMATS as table
-    return table
+WIDTH = 80
+NAMES = 25
+"""Columns that names take."""
 
 
 def list_names(kind: Kind = "objectives", /, *, json: bool = False) -> None:
-    """Names that a recipe or Python can use, a line each.
+    """Names that a recipe or Python can use, with what each is; `luce show NAME` says more.
 
     Parameters
     ----------
     kind
-        Which table.
+        Which table. `lists` are the losses of objectives on lists.
     json
-        Print name and line as JSON.
-    """
-    from luce.cli.output import print_json, print_table
-
-    rows = [{"name": name, "what": _line(kind, entry)} for name, entry in _table(kind).items()]
-    if json:
-        print_json(rows)
-    else:
-        print_table(rows)
-
-
-def _line(kind: Kind, entry: Any) -> str:
-    """What an entry is: the formula of a loss, what a format needs, else the first sentence."""
-    match kind:
-        case "losses":
-            return entry.formula("z")
-        case "formats":
-            needs = ", ".join(f"{column} ({values})" for column, values in entry.needs.items())
-            return f"{entry.structure}: {needs}; {entry.about}"
-        case _:
-            return " ".join((inspect.getdoc(entry) or "").split("\n\n")[0].split())
-
-
-def show(name: str, /, *, json: bool = False) -> None:
-    """An objective: its formula with the defaults, its parameters, and where it comes from.
-
-    Parameters
-    ----------
-    name
-        A name of `luce list objectives`.
-    json
-        Print the card as JSON.
+        Print name, group and what it is as JSON.
     """
     from luce.cli.output import print_json
-    from luce.objectives.build import defaults, make_objective
+
+    rows = _rows(kind)
+    if json:
+        print_json(rows)
+        return
+    group = ""
+    for row in rows:
+        if row["group"] != group:
+            print(("\n" if group else "") + row["group"])
+            group = row["group"]
+        print(_line(row["name"], row["what"], indent="  " if group else ""))
+
+
+def _rows(kind: Kind) -> list[dict[str, str]]:
+    """name, group and what it is, of each entry of a table, groups together."""
+    if kind == "formats":
+        from luce.data.formats import FORMATS
+        from luce.objectives.card_lines import STRUCTURES
+
+        order = list(STRUCTURES)
+        return [
+            {"name": name, "group": STRUCTURES[entry.structure], "what": _needs(entry)}
+            for name, entry in sorted(FORMATS.items(), key=lambda e: order.index(e[1].structure))
+        ]
+    from luce.objectives.cards import TABLES, card
+
+    rows = [
+        {"name": name, "group": _group(kind, name), "what": card(f"{kind}/{name}").summary}
+        for name in TABLES[kind]
+    ]
+    order = list(dict.fromkeys(row["group"] for row in rows))
+    return sorted(rows, key=lambda row: order.index(row["group"]))
+
+
+def _group(kind: Kind, name: str) -> str:
+    """Of objectives what rows they take, and whether they compare with a reference."""
+    if kind != "objectives":
+        return ""
+    from luce.objectives.card_lines import STRUCTURES
     from luce.objectives.presets import OBJECTIVES
 
-    objective: Any = make_objective(name, {})
-    card = {
-        "name": name,
-        "formula": objective.formula,
-        "parameters": defaults(name),
-        "structure": objective.structure,
-        "needs_reference": objective.needs_reference,
-        "source": objective.source,
-        "text": inspect.getdoc(OBJECTIVES[name]),
-    }
-    if json:
-        print_json(card)
-        return
-    print(f"{name}\n\n{card['text']}\n")
-    print(f"formula     {card['formula']}")
-    for key, value in card["parameters"].items():
-        print(f"parameter   {key} = {'unset' if value is None else value}")
-    print(f"data        {card['structure']}")
-    print(f"reference   {'needed' if card['needs_reference'] else 'not needed'}")
-    print(f"source      {card['source']}")
-    print(f"recipe      objective: {_as_recipe(name, card['parameters'])}")
+    objective = OBJECTIVES[name]()
+    rows = STRUCTURES[objective.structure]
+    if "reward" in objective.needs:
+        return f"{rows}, a reward model"
+    if objective.structure == "demonstration":
+        return rows
+    if objective.scope == "batch":
+        return f"{rows}, the whole batch at once"
+    return f"{rows}, with{'' if 'reference' in objective.needs else 'out'} a reference"
 
 
-def _as_recipe(name: str, parameters: Mapping[str, Any]) -> str:
-    from luce.recipe.yaml12 import scalar_text
+def _needs(entry: Any) -> str:
+    needs: Mapping[str, str] = entry.needs
+    columns = ", ".join(f"{column} ({values})" for column, values in needs.items())
+    return f"{columns}; {entry.about}"
 
-    given = {key: value for key, value in parameters.items() if value is not None}
-    return scalar_text({name: given} if given else name)
+
+def _line(name: str, what: str, indent: str) -> str:
+    """Name and text side by side, the text going on below itself."""
+    wrapped = textwrap.wrap(what, WIDTH - NAMES, break_long_words=False, break_on_hyphens=False)
+    first, *rest = wrapped or [""]
+    head = f"{indent}{name}".ljust(NAMES)
+    lines = [head + first] if head.endswith(" ") else [head, " " * NAMES + first]
+    return "\n".join([*lines, *(" " * NAMES + line for line in rest)])

@@ -25,7 +25,8 @@ COMMANDS = {
     "logps": ("luce.cli.logps:logps", "Compute the reference log-probabilities beforehand."),
     "data": ("luce.cli.data:data", "Convert preference data from one format to another."),
     "list": ("luce.cli.catalog:list_names", "Names that a recipe can use."),
-    "show": ("luce.cli.catalog:show", "An objective: formula, parameters, source."),
+    "show": ("luce.cli.show:show", "An objective: formula, parameters, facts, pitfalls, source."),
+    "beta": ("luce.cli.beta:beta", "β in the units of another objective."),
 }
 """Command → where it lives, and its line in `luce --help`."""
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from luce.errors import LuceError
 from luce.objectives.check import number
-from luce.objectives.writing import negative
+from luce.objectives.writing import bracket, negative
 from luce.types import PerGroup
 
 Phi: TypeAlias = Callable[[Tensor], Tensor]
@@ -92,7 +92,7 @@ def flipped(epsilon: float = 0.1) -> LabelModel:
     return LabelModel(
         _mixture(lambda p: (1 - epsilon) * p + epsilon * (1 - p)),
         lambda agrees, contradicts: (
-            f"{number(1 - epsilon)}·({agrees}) + {number(epsilon)}·({contradicts})"
+            f"{number(1 - epsilon)}·{bracket(agrees)} + {number(epsilon)}·{bracket(contradicts)}"
         ),
     )
 
@@ -103,7 +103,7 @@ def unbiased(epsilon: float = 0.1) -> LabelModel:
     return LabelModel(
         _mixture(lambda p: (p - epsilon) / (1 - 2 * epsilon)),
         lambda agrees, contradicts: (
-            f"[{number(1 - epsilon)}·({agrees}) − {number(epsilon)}·({contradicts})]"
+            f"[{number(1 - epsilon)}·{bracket(agrees)} − {number(epsilon)}·{bracket(contradicts)}]"
             f"/{number(1 - 2 * epsilon)}"
         ),
     )

@@ -9,8 +9,8 @@ NEEDS: dict[str, str] = {
     "reference": "log π_ref of each token: set `reference:` in the recipe",
     "reward": "a reward r(x, y) of each response: set `model.kind: reward` in the recipe",
     "scores": "`score_chosen` and `score_rejected` of each row: a grade for each response",
-    "graded": "the score of the response that the label prefers above that of the other: no ties, no "
-    "soft labels",
+    "graded": "the score of the response that the label prefers above that of the other: no ties, "
+    "no soft labels",
     "kl": "KL(π_ref ‖ π) at each token: the reference must be in memory beside the policy",
     "sum_p2": "Σ_v π(v)² at each token, which a policy gives",
     "history": "log π_t of each token under an earlier iterate: set `history:` in the recipe",

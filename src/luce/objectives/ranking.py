@@ -219,9 +219,13 @@ class ListObjective:
     @property
     def formula(self) -> str:
         """The cost of a list, with the numbers that run."""
+        return total([self.loss.formula(self.score.formula), *self.regularizers])
+
+    @property
+    def regularizers(self) -> list[str]:
+        """The likelihood of the best response written out, where it counts."""
         factor = "" if self.best_nll == 1 else f"{number(self.best_nll)}·"
-        best = [f"{factor}[−log π(best)/|best|]"] if self.best_nll else []
-        return total([self.loss.formula(self.score.formula), *best])
+        return [f"{factor}[−log π(best)/|best|]"] if self.best_nll else []
 
     def matrix(self, batch: Lists) -> Matrix:
         """The lists of a batch side by side; errors where a response has no token or a list less

@@ -67,15 +67,20 @@ def total(terms: Iterable[str]) -> str:
 
     >>> total(["a", "−b", "0.1·[−c]", "d; e = 1"])
     'a − b − 0.1·c + d; e = 1'
+    >>> total(["[−a]"])
+    '−a'
     """
-    first, *rest = [term.partition("; ") for term in terms]
-    text = first[0]
-    for term, _, _ in rest:
+    parts = [term.partition("; ") for term in terms]
+    text = ""
+    for term, _, _ in parts:
         lone = re.fullmatch(r"((?:[^\s()\[\]]+·)?)\[−(.*)\]", term)
         if lone and not is_sum(lone[2]):
             term = f"−{lone[1]}{lone[2]}"
-        text += f" − {term[1:]}" if term.startswith("−") else f" + {term}"
-    explained = dict.fromkeys(where for _, _, where in (first, *rest) if where)
+        if not text:
+            text = term
+        else:
+            text += f" − {term[1:]}" if term.startswith("−") else f" + {term}"
+    explained = dict.fromkeys(where for _, _, where in parts if where)
     return "; ".join([text, *explained])
 
 

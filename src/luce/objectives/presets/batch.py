@@ -18,6 +18,10 @@ def aot(beta: float = 0.1) -> Objective:
 
     Args:
         beta: raising it keeps the policy closer to the reference.
+
+    Pitfalls:
+        other programs: sort the rows of one device, so the cost depends on how many there are; here
+            it is the global batch.
     """
     beta = positive("aot.beta", beta)
     return Objective(
@@ -35,6 +39,10 @@ def aot_unpaired(beta: float = 0.1) -> Objective:
 
     Args:
         beta: raising it keeps the policy closer to the reference.
+
+    Pitfalls:
+        other programs: sort the rows of one device, so the cost depends on how many there are; here
+            it is the global batch.
     """
     beta = positive("aot_unpaired.beta", beta)
     return Objective(
@@ -54,6 +62,10 @@ def dr_dpo(beta: float = 0.1, beta_prime: float = 1.0) -> Objective:
         beta: raising it keeps the policy closer to the reference.
         beta_prime: raising it trusts all pairs alike (∞ is DPO); lowering it trusts those that
             already fit.
+
+    Pitfalls:
+        the authors' program: pools the rows of one device, so the cost depends on how many there
+            are; here it is the global batch.
     """
     beta = positive("dr_dpo.beta", beta)
     beta_prime = positive("dr_dpo.beta_prime", beta_prime)
@@ -73,9 +85,12 @@ def beta_dpo(beta: float = 0.1, alpha: float = 0.6, rho: float = 0.2, seed: int 
 
     Args:
         beta: β₀: raising it keeps the policy closer to the reference.
-        alpha: how fast β follows the batch: 0 is a fixed β.
+        alpha: how fast β follows the batch: 0 is a fixed β, raising it follows faster.
         rho: the share of pairs left out, in [0, 1]; at least one stays.
         seed: of the draw, which otherwise depends on the rows alone.
+
+    Pitfalls:
+        the authors' program: M leaves β₀ out.
     """
     beta, alpha = positive("beta_dpo.beta", beta), non_negative("beta_dpo.alpha", alpha)
     rho, seed = fraction("beta_dpo.rho", rho), whole("beta_dpo.seed", seed)

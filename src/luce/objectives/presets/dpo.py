@@ -21,6 +21,13 @@ def dpo(beta: float = 0.1) -> Objective:
         beta: how far the policy may go for a given preference: raising it keeps the policy closer
             to the reference.
 
+    Optimum:
+        Under a Luce annotator p*, π ∝ π_ref p*^(1/β), however pairs are drawn (Dumoulin et al.,
+        2023, eq. 16).
+
+    Pitfalls:
+        TRL 1.16: rows whose completion is cut away entirely are dropped without a word.
+
     >>> dpo(beta=0.1).formula
     '−log σ(0.1·[log π/π_ref(chosen) − log π/π_ref(rejected)])'
     """
@@ -41,6 +48,10 @@ def cdpo(beta: float = 0.1, eps: float = 0.1) -> Objective:
         beta: raising it keeps the policy closer to the reference.
         eps: the share of labels believed wrong, in [0, 0.5): raising it lowers the margin at which
             a pair is satisfied.
+
+    Pitfalls:
+        TRL 1.10 to 1.16: `sigmoid` ignores `label_smoothing`: 0.653947 in place of 0.661947 on the
+            same pair.
     """
     beta, eps = positive("cdpo.beta", beta), flip_rate("cdpo.eps", eps)
     return Objective(
@@ -59,6 +70,10 @@ def robust_dpo(beta: float = 0.1, eps: float = 0.1) -> Objective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         eps: the share of labels flipped, in [0, 0.5): raising it corrects more, with more variance.
+
+    Optimum:
+        Where the labels of a Luce annotator are flipped at rate ε, that of DPO on the true labels:
+        π ∝ π_ref p*^(1/β).
     """
     beta, eps = positive("robust_dpo.beta", beta), flip_rate("robust_dpo.eps", eps)
     return Objective(
@@ -76,6 +91,9 @@ def gdpo(beta: float = 0.1) -> Objective:
 
     Args:
         beta: raising it keeps the policy closer to the reference.
+
+    Pitfalls:
+        other programs: none of the common trainers reads a label that is a probability.
     """
     beta = positive("gdpo.beta", beta)
     return Objective(
@@ -94,6 +112,10 @@ def exo(beta: float = 0.1, eps: float = 1e-3) -> Objective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         eps: the probability given to the rejected response, in (0, 0.5): raising it stops earlier.
+
+    Pitfalls:
+        TRL: 1.16 raises at ε = 0, where the divergence from a hard label is infinite; 0.x put 0.001
+            there without a word.
     """
     beta, eps = positive("exo.beta", beta), flip_rate("exo.eps", positive("exo.eps", eps))
     return Objective(
@@ -115,6 +137,11 @@ def dpo_nll(
         beta: raising it keeps the policy closer to the reference.
         alpha: weight of the likelihood: raising it holds up the chosen responses.
         nll: `mean` over the tokens of the response, or their `sum`.
+
+    Pitfalls:
+        other programs: three likelihoods are in use: the mean over all tokens of the batch (TRL),
+            the mean of each response's own mean, and IRPO's over prompt and response. They weigh
+            long responses differently.
     """
     beta, alpha = positive("dpo_nll.beta", beta), non_negative("dpo_nll.alpha", alpha)
     return Objective(
@@ -134,6 +161,12 @@ def dpop(beta: float = 0.3, lam: float = 50.0) -> Objective:
         beta: raising it keeps the policy closer to the reference.
         lam: what a nat lost on the chosen response costs, in nats of margin: raising it forbids
             the chosen response to fall.
+
+    Pitfalls:
+        the scale of λ: it stands inside β: a nat lost on the chosen response costs βλ nats of z.
+
+    Defaults:
+        lam: 50 is not verified in the paper.
     """
     beta, lam = positive("dpop.beta", beta), non_negative("dpop.lam", lam)
     return Objective(
@@ -153,6 +186,10 @@ def odpo(beta: float = 0.1, alpha: float = 1.0) -> Objective:
         beta: raising it keeps the policy closer to the reference.
         alpha: weight of the graded difference: raising it asks for larger margins where responses
             were graded far apart.
+
+    Pitfalls:
+        grades: log Δr has no value where the chosen response was not graded higher; such a row is
+            an error here.
     """
     beta, alpha = positive("odpo.beta", beta), non_negative("odpo.alpha", alpha)
     return Objective(
@@ -172,6 +209,10 @@ def modpo(beta: float = 0.1, w: float = 0.5) -> Objective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         w: share of the labels' objective, in (0, 1]: raising it listens less to the grades.
+
+    Defaults:
+        beta: 0.1 is not verified in the paper.
+        w: 0.5 is not verified in the paper.
     """
     beta, w = positive("modpo.beta", beta), fraction("modpo.w", w, low_open=True)
     return Objective(
@@ -189,6 +230,12 @@ def rebel(eta: float = 1.0) -> Objective:
 
     Args:
         eta: nats of log-ratio per unit of reward: raising it takes larger steps.
+
+    Optimum:
+        Where the grades are a function r of the response, π ∝ π_ref exp(η r).
+
+    Pitfalls:
+        paper and program: η stands in different places; here it multiplies the graded difference.
     """
     eta = positive("rebel.eta", eta)
     return Objective(
@@ -208,6 +255,11 @@ def wpo(beta: float = 0.01, clamp: bool = True) -> Objective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         clamp: whether the weight of a pair is at most 1, as in the authors' program.
+
+    Pitfalls:
+        TRL 1.16: the product of the weights is not held at 1: 1.697 in place of 0.673 on the same
+            pair.
+        open-instruct: the weight is exp(Σ log π) without Σp², and more than one row raises.
     """
     beta = positive("wpo.beta", beta)
     return Objective(
@@ -227,6 +279,10 @@ def xpo(beta: float = 0.1, alpha: float = 1e-5) -> Objective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         alpha: weight of the optimism: raising it explores more.
+
+    Defaults:
+        beta: 0.1 is not verified in the paper.
+        alpha: 1e-5 is not verified in the paper.
     """
     beta, alpha = positive("xpo.beta", beta), non_negative("xpo.alpha", alpha)
     return Objective(
@@ -246,6 +302,10 @@ def inpo(eta: float = 0.005, tau_over_eta: float = 1 / 3) -> Objective:
     Args:
         eta: raising it keeps each round closer to the one before.
         tau_over_eta: κ, share of the reference in [0, 1]; at 1 this is IPO with τ = η.
+
+    Optimum:
+        π ∝ π_ref^κ π_t^(1−κ) exp(P̄/η), P̄(y) the probability that y is preferred to a response
+        drawn as those of the pairs are.
     """
     eta = positive("inpo.eta", eta)
     kappa = fraction("inpo.tau_over_eta", tau_over_eta)
@@ -265,6 +325,10 @@ def discopop(beta: float = 0.05, tau: float = 0.05) -> Objective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         tau: temperature of the blend: raising it makes the change between the two losses softer.
+
+    Pitfalls:
+        e⁻ᶻ: the product m·e⁻ᶻ overflows where z is far below 0; here it is one exponential.
+        near 0: the cost rises at h = 0, so a policy at the reference is first pulled the wrong way.
     """
     beta, tau = positive("discopop.beta", beta), positive("discopop.tau", tau)
     return Objective(
@@ -282,6 +346,13 @@ def chipo(beta: float = 0.1, R: float = 1.0) -> Objective:
     Args:
         beta: raising it keeps the policy closer to the reference, in χ² divergence.
         R: bound of the rewards; a pair whose margin is beyond 2R has no gradient.
+
+    Pitfalls:
+        gradients: there is none where |z| > 2R, be the pair ranked rightly or wrongly.
+
+    Defaults:
+        beta: 0.1 is not verified in the paper.
+        R: 1 is not verified in the paper.
     """
     beta, R = positive("chipo.beta", beta), positive("chipo.R", R)
     return Objective(
@@ -303,7 +374,14 @@ def fdpo(
     Args:
         beta: raising it keeps the policy closer to the reference, in that divergence.
         divergence: `reverse_kl` (DPO), `forward_kl`, `js` (Jensen-Shannon) or `alpha`.
-        alpha: of the `alpha` divergence, in (0, 1]: near 0 reverse KL, 1 forward KL.
+        alpha: of the `alpha` divergence, in (0, 1]: raising it goes from reverse to forward KL.
+
+    Pitfalls:
+        TRL: in 1.x the coefficient c of the α divergence means α = 1 − c, in 0.24 it meant α:
+            0.658537 against 0.656099 for the same number; float64 raises a KeyError.
+
+    Defaults:
+        alpha: the paper sweeps 0.3 to 0.7; 0.5 is its middle.
     """
     beta, alpha = positive("fdpo.beta", beta), fraction("fdpo.alpha", alpha, low_open=True)
     if divergence not in ("reverse_kl", "forward_kl", "js", "alpha"):

@@ -13,6 +13,10 @@ def rrhf(sft_weight: float = 1.0) -> ListObjective:
 
     Args:
         sft_weight: w, weight of the best response's likelihood: raising it imitates more.
+
+    Pitfalls:
+        the authors' program: averages the likelihood over the padded length; its default weight is
+            100, that of its scripts 1.
     """
     sft_weight = non_negative("rrhf.sft_weight", sft_weight)
     return ListObjective(
@@ -30,6 +34,12 @@ def plackett_luce(beta: float = 0.1) -> ListObjective:
 
     Args:
         beta: raising it keeps the policy closer to the reference.
+
+    Optimum:
+        On all rankings of a Luce annotator p*, π ∝ π_ref p*^(1/β).
+
+    Pitfalls:
+        other programs: none of the common trainers takes lists.
     """
     beta = positive("plackett_luce.beta", beta)
     return ListObjective(
@@ -47,6 +57,12 @@ def infonca(beta: float = 0.01, alpha: float = 0.01) -> ListObjective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         alpha: temperature of the grades: raising it makes the target flatter.
+
+    Optimum:
+        Where the grades are a function R of the response, π ∝ π_ref exp(R/(α β)).
+
+    Defaults:
+        alpha: 0.01 is not verified in the paper.
     """
     beta, alpha = positive("infonca.beta", beta), positive("infonca.alpha", alpha)
     return ListObjective(
@@ -64,6 +80,9 @@ def nca_list(beta: float = 0.01, alpha: float = 0.01) -> ListObjective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         alpha: temperature of the grades: raising it makes the target flatter.
+
+    Defaults:
+        alpha: 0.01 is not verified in the paper.
     """
     beta, alpha = positive("nca_list.beta", beta), positive("nca_list.alpha", alpha)
     return ListObjective(
@@ -82,6 +101,9 @@ def lipo(beta: float = 0.05, psi: Literal["score", "rank"] = "score") -> ListObj
     Args:
         beta: raising it keeps the policy closer to the reference.
         psi: the gain is 2^ψ, ψ the `score` itself or its `rank` in the list, from 0.
+
+    Defaults:
+        beta: 0.05 is not verified in the paper.
     """
     beta = positive("lipo.beta", beta)
     if psi not in ("score", "rank"):
@@ -101,6 +123,12 @@ def exo_rw(beta: float = 0.1, beta_r: float = 0.1) -> ListObjective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         beta_r: temperature of the grades: raising it makes the target flatter.
+
+    Optimum:
+        Where the grades are a function R of the response, π ∝ π_ref exp(R/(β β_r)).
+
+    Defaults:
+        beta_r: 0.1 is not verified in the paper.
     """
     beta, beta_r = positive("exo_rw.beta", beta), positive("exo_rw.beta_r", beta_r)
     return ListObjective(
@@ -118,6 +146,12 @@ def dpo_rw(beta: float = 0.1, beta_r: float = 0.1) -> ListObjective:
     Args:
         beta: raising it keeps the policy closer to the reference.
         beta_r: temperature of the grades: raising it makes the target flatter.
+
+    Optimum:
+        Where the grades are a function R of the response, π ∝ π_ref exp(R/(β β_r)).
+
+    Defaults:
+        beta_r: 0.1 is not verified in the paper.
     """
     beta, beta_r = positive("dpo_rw.beta", beta), positive("dpo_rw.beta_r", beta_r)
     return ListObjective(

@@ -21,6 +21,11 @@ def mixture(K: int = 2, beta: float = 1.0, weights: tuple[float, ...] | None = N
         beta: what a nat is worth: raising it is satisfied by smaller differences.
         weights: w, K positive numbers, taken relative to their sum; 1/K each unless given, and
             learnt where the batch has a `prior`.
+
+    Pitfalls:
+        equal starts: policies that start equal stay equal. The authors add noise of 1e-4 to the
+            weights of each.
+        the paper's text: eq. 30 drops the index i of the policies.
     """
     K, beta = whole("mixture.K", K, least=1), positive("mixture.beta", beta)
     given = (1 / K,) * K if weights is None else tuple(weights)
@@ -38,13 +43,21 @@ def mixture(K: int = 2, beta: float = 1.0, weights: tuple[float, ...] | None = N
 
 
 def sft() -> Likelihood:
-    """Supervised fine-tuning: the mean negative log-likelihood of all tokens of the batch."""
+    """Supervised fine-tuning: the mean negative log-likelihood of all tokens of the batch.
+
+    Optimum:
+        The distribution of the demonstrations.
+    """
     return Likelihood(name="sft", source="maximum likelihood")
 
 
 def nll() -> Likelihood:
     """Negative log-likelihood of each response, −log π(y): every response counts alike, and its
-    tokens are summed."""
+    tokens are summed.
+
+    Optimum:
+        The distribution of the demonstrations.
+    """
     return Likelihood(per_token=False, name="nll", source="maximum likelihood")
 
 
@@ -62,6 +75,15 @@ def bradley_terry(
         loss: φ; with another than the logistic this is GPO's reward model (Tang et al., 2024,
             eq. 3).
         center: c: raising it holds rewards nearer to a mean of 0.
+
+    Optimum:
+        Under a Luce annotator p*, e^r ∝ p*, however pairs are drawn (Dumoulin et al., 2023, theorem
+        1); with the logistic loss, without margins and centering.
+
+    Pitfalls:
+        OpenRLHF: `LogExpLoss` ignores margins and is infinite for differences of −800.
+        ODIN: sums rewards over the batch before log σ, so that no pair is ranked where there is
+            more than one.
     """
     if loss not in LOSSES:
         raise RecipeError(f"objective.bradley_terry.loss: no {loss!r}. Known: {', '.join(LOSSES)}.")

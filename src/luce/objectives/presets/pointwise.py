@@ -19,9 +19,19 @@ def kto(beta: float = 0.1, lam_d: float = 1.0, lam_u: float = 1.0) -> Pointwise:
 
     Args:
         beta: raising it keeps the policy closer to the reference.
-        lam_d: weight of desirable responses.
-        lam_u: weight of undesirable ones; where one kind is rarer, weigh it up so that
+        lam_d: weight of desirable responses: raising it learns more from them.
+        lam_u: weight of undesirable ones, likewise; where one kind is rarer, weigh it up so that
             λ_D n_D / λ_U n_U is from 1 to 4/3.
+
+    Pitfalls:
+        TRL: mismatches prompts and completions by one place inside the batches of each device when
+            data is read, so it needs a sequential sampler and more than one row; ranks count alike
+            whatever their rows.
+        LLaMA-Factory: mismatches when data is read and shuffles afterwards, so the completions are
+            no longer those of the batch.
+        HALOs: estimates per micro-batch, without responses of log-ratio 0.
+        all of them: the KL is that of one batch, and so changes with the batch size; here it is a
+            running mean.
     """
     beta = positive("kto.beta", beta)
     lam_d, lam_u = non_negative("kto.lam_d", lam_d), non_negative("kto.lam_u", lam_u)
@@ -43,6 +53,9 @@ def bco(beta: float = 0.1) -> Pointwise:
 
     Args:
         beta: raising it keeps the policy closer to the reference.
+
+    Pitfalls:
+        TRL 1.16: `bco_pair` has no δ, and the trainer that had one is gone.
     """
     beta = positive("bco.beta", beta)
     return Pointwise(
@@ -77,6 +90,10 @@ def sppo(beta: float = 1e-3) -> Pointwise:
 
     Args:
         beta: 1/η: raising it takes smaller steps, a certain pair being satisfied at aw = 1/2β.
+
+    Pitfalls:
+        TRL, Liger: leave the factor ½ out.
+        TRL: takes certain labels only, p = 1 or 0.
     """
     beta = positive("sppo.beta", beta)
     return Pointwise(
@@ -129,6 +146,9 @@ def cal_dpo(beta: float = 2e-3) -> WeightedSum:
 
     Args:
         beta: raising it keeps the policy closer to the reference, satisfied at aw = 1/2β.
+
+    Pitfalls:
+        the authors' program: the squares are a mean over the batch.
     """
     beta = positive("cal_dpo.beta", beta)
     return WeightedSum(
@@ -144,7 +164,7 @@ def mpo(beta: float = 0.1, weights: tuple[float, float, float] = (0.8, 0.2, 1.0)
 
     Args:
         beta: of DPO and BCO: raising it keeps the policy closer to the reference.
-        weights: of the three.
+        weights: of the three: raising one lets it count more.
     """
     beta = positive("mpo.beta", beta)
     if len(weights) != 3:

@@ -14,7 +14,12 @@ PBDE = "Dumoulin et al. (2023), arXiv:2311.14115"
 
 def luce() -> Objective:
     """The Luce choice rule: −log σ(log π(chosen) − log π(rejected)): the policy is a density model
-    of what the annotator likes."""
+    of what the annotator likes.
+
+    Optimum:
+        p* itself, if the annotator follows the Luce rule, however pairs are drawn (Dumoulin et al.,
+        2023, theorem 2).
+    """
     return Objective(scores.log_prob(1.0), LOSSES["logistic"], name="luce", source=f"{PBDE}, eq. 9")
 
 
@@ -24,6 +29,13 @@ def luce_length_normalized(scale: float = 1.0) -> Objective:
     Args:
         scale: c, what a nat per token is worth in nats of preference: raising it asks for smaller
             differences.
+
+    Optimum:
+        p* itself, if the annotator compares c log p*/|y| (Dumoulin et al., 2023, theorem 2).
+
+    Pitfalls:
+        the authors' program: multiplies by 50, which equations 26 to 28 leave out. Without it,
+            differences of a tenth of a nat per token stand for probabilities near ½.
     """
     scale = positive("luce_length_normalized.scale", scale)
     return Objective(
@@ -41,6 +53,9 @@ def pbde_geometric(alpha: float = 0.25) -> Objective:
     Args:
         alpha: share of the annotator in the optimum π_ref^(1−α) p*^α: raising it follows the
             annotator further; 1 is `luce`.
+
+    Optimum:
+        Under a Luce annotator p*, π ∝ π_ref^(1−α) p*^α (Dumoulin et al., 2023, eq. 18).
     """
     alpha = positive("pbde_geometric.alpha", alpha)
     return Objective(
@@ -64,6 +79,13 @@ def simpo(
         beta: what a nat per token is worth: raising it is satisfied by smaller differences.
         gamma: target margin, 1 unless one of the two is given: raising it asks for more.
         gamma_beta_ratio: γ/β, in place of γ.
+
+    Pitfalls:
+        TRL CPO: unless told otherwise β = 0.1 and γ = 0.5, so that γ/β = 5, and `cpo_alpha` = 1
+            adds a likelihood.
+        LLaMA-Factory: unless told otherwise β = 0.1 and γ = 0.5.
+        axolotl: passes γ on as None where it is not set, which ends in a TypeError.
+        HALOs: loads a reference that is not used, and reports rewards without β.
     """
     beta = positive("simpo.beta", beta)
     if gamma is not None and gamma_beta_ratio is not None:
@@ -93,6 +115,14 @@ def slic(delta: float = 1.0, lam: float = 0.1, nll: Literal["sum", "mean"] = "su
         delta: the margin in nats at which a pair is satisfied.
         lam: weight of the likelihood: raising it holds up the chosen responses.
         nll: the likelihood as a `sum` over tokens (the equation), or their `mean`.
+
+    Pitfalls:
+        HALOs: fails for more than one row a micro-batch, and for one averages the likelihood over
+            padding.
+        TRL: `hinge` compares with a reference, which is `gpo_hinge`.
+
+    Defaults:
+        lam: 0.1 is a common setting; the paper's is not verified.
     """
     delta, lam = non_negative("slic.delta", delta), non_negative("slic.lam", lam)
     return Objective(
@@ -112,6 +142,13 @@ def orpo(lam: float = 0.1, nll: Literal["sum", "mean"] = "mean") -> Objective:
     Args:
         lam: weight of the odds ratio against the likelihood: raising it prefers harder.
         nll: the likelihood as the `mean` over the tokens of the response, or their `sum`.
+
+    Pitfalls:
+        the authors' program, LLaMA-Factory: log(1 − p) from e^m in float32: 0.0916 in place of
+            0.1099 where m is near −1e-7. The authors' command line has λ = 1.
+        TRL: the gradient is nan at m = 0; the likelihood is a mean over the tokens of prompt and
+            response.
+        axolotl: hands `orpo_alpha` on as β.
     """
     lam = positive("orpo.lam", lam)
     return Objective(
@@ -133,6 +170,10 @@ def cpo(beta: float = 0.1, alpha: float = 1.0, nll: Literal["sum", "mean"] = "me
         alpha: weight of the likelihood: raising it holds up the chosen responses.
         nll: the likelihood as the `mean` over the tokens of the response (the authors' program),
             or their `sum` (the equation).
+
+    Pitfalls:
+        TRL: the likelihood is a mean over all tokens of the batch, so that longer responses count
+            more.
     """
     beta, alpha = positive("cpo.beta", beta), non_negative("cpo.alpha", alpha)
     return Objective(
@@ -152,6 +193,15 @@ def alphapo(beta: float = 2.5, alpha: float = 0.25, gamma: float = 0.25) -> Obje
         beta: what a unit of r is worth: raising it is satisfied by smaller differences.
         alpha: shape of the reward: 0 is SimPO; raising it above 0 weighs unlikely responses more.
         gamma: target margin: raising it asks for more.
+
+    Pitfalls:
+        TRL CPO: for losses other than `simpo` it takes summed log-probabilities, and e^(−α log π)
+            overflows.
+
+    Defaults:
+        beta: 2.5 is not verified in the paper.
+        alpha: 0.25 is not verified in the paper.
+        gamma: 0.25 is not verified in the paper.
     """
     beta, alpha = positive("alphapo.beta", beta), real("alphapo.alpha", alpha)
     gamma = non_negative("alphapo.gamma", gamma)
