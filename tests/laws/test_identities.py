@@ -106,7 +106,7 @@ def test_the_likelihood_term_of_cpo_is_the_cost_of_sft(pairs):
 
 
 def test_a_reward_model_on_implicit_rewards_is_dpo(pairs):
-    one, score = pairs(), log_ratio(0.1)
+    one, score = replace(pairs(), margin=None), log_ratio(0.1)
     graded = replace(
         one,
         chosen=replace(one.chosen, reward=score(one.chosen)),

@@ -1,6 +1,5 @@
-"""Methods outside the table are compositions of the same parts: the shape holds them."""
+"""What is in no table can be composed of the same parts, and then obeys the same laws."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,183 +7,174 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from law_batches import batch_of, certain, made, make_pairs
 
-from luce.errors import LuceError
+from luce.errors import LuceError, RecipeError
 from luce.numerics import segment_sum
-from luce.objectives import LOSSES, LabelModel, MarginLoss, Objective, Score, TargetMargin
-from luce.objectives.presets import dpo, simpo
-from luce.objectives.scores import log_ratio, mean_log_prob
-from luce.types import CostFunction, Lists, PerGroup, Responses, Structure
+from luce.objectives import (
+    LOSSES,
+    Affine,
+    LabelModel,
+    ListLoss,
+    ListObjective,
+    MarginLoss,
+    Objective,
+    Pointwise,
+    Regularizer,
+    Score,
+    TargetMargin,
+    WeightedSum,
+)
+from luce.objectives.needs import column, needs
+from luce.objectives.pointwise import Utility
+from luce.objectives.presets import dpo, dpop, gdpo, ld_dpo, nca, plackett_luce, slic
+from luce.objectives.scores import log_prob, log_ratio, mean_log_prob
+from luce.types import CostFunction, Demonstrations, PerGroup, Responses, Scope, Structure
 
 
-def test_token_weights_that_depend_on_both_responses(pairs):
-    """LD-DPO: the tail beyond the shorter of the two counts α; α = 1 is DPO."""
-
-    def desensitized(alpha: float) -> Score:
-        def value(y: Responses, other: Responses) -> torch.Tensor:
-            starts = torch.cumsum(y.lengths, 0) - y.lengths
-            position = torch.arange(len(y.policy)) - torch.repeat_interleave(starts, y.lengths)
-            shared = torch.repeat_interleave(torch.minimum(y.lengths, other.lengths), y.lengths)
-            weight = torch.where(position < shared, 1.0, alpha).to(y.policy.dtype)
-            return segment_sum(weight * (y.policy - y.reference), y.lengths)
-
-        return Score("head + α·tail of log π/π_ref", value, 0.1, needs_reference=True)
-
-    one = pairs()
-    torch.testing.assert_close(Objective(desensitized(1.0), LOSSES["logistic"])(one), dpo()(one))
-    z = Objective(desensitized(0.0), LOSSES["logistic"]).margin(one)
-    c, r = one.chosen, one.rejected  # the first pair: 2 against 4 tokens, so 2 of the 4 count
-    head = (c.policy - c.reference)[:2].sum() - (r.policy - r.reference)[:2].sum()
-    torch.testing.assert_close(z[0], 0.1 * head)
-
-
-@pytest.mark.parametrize("lam", [0.0, 5.0])
-def test_a_target_margin_that_reads_policy_and_reference(lam, pairs):
-    """DPOP: −log σ(β(h − λ max(0, log π_ref(chosen) − log π(chosen)))); λ = 0 is DPO."""
-
-    def penalty(p) -> torch.Tensor:
-        return 0.1 * lam * F.relu(p.chosen.reference_log_prob - p.chosen.log_prob)
-
-    target = TargetMargin(penalty, "0.1·λ·max(0, −log π/π_ref(chosen))", needs_reference=True)
-    one = replace(pairs(), label=None)
-    expected = -F.logsigmoid(dpo().margin(one) - penalty(one))
-    torch.testing.assert_close(replace(dpo(), target_margin=target)(one), expected)
-
-
-def test_a_target_margin_of_the_data(pairs):
-    """ODPO: −log σ(β h − α log(s_w − s_l))."""
-    one = replace(
-        pairs(),
-        label=None,
-        score_chosen=torch.tensor([2.0, 3.0, 9.0, 1.5], dtype=torch.float64),
-        score_rejected=torch.tensor([1.0, 1.0, 1.0, 1.0], dtype=torch.float64),
-    )
-    target = TargetMargin(lambda p: (p.score_chosen - p.score_rejected).log(), "log(s_w − s_l)")
-    offset = torch.tensor([1.0, 2.0, 8.0, 0.5], dtype=torch.float64).log()
-    torch.testing.assert_close(
-        replace(dpo(), target_margin=target)(one), -F.logsigmoid(dpo().margin(one) - offset)
-    )
-
-
-def test_a_target_margin_of_the_whole_batch(pairs):
-    """α-DPO: γ moves with the z-score of each pair's ratio margin, without gradient."""
-
-    def value(p) -> torch.Tensor:
-        h = dpo(beta=1.0).margin(p).detach()
-        return 0.6 + 0.1 * (h - h.mean()) / h.std()
-
-    one = replace(pairs(), label=None)
-    objective = Objective(mean_log_prob(2.5), LOSSES["logistic"], TargetMargin(value, "γ + α z*"))
-    z = simpo(beta=2.5).margin(one)
-    torch.testing.assert_close(objective(one), -F.logsigmoid(z - value(one)))
-
-
-def test_a_score_of_further_columns(pairs):
-    """TDPO2 reads the sequential KL, a per-token column."""
-
-    def with_kl(y: Responses) -> Responses:
-        return replace(y, columns={"kl": torch.full_like(y.policy, 0.1)})
-
-    def value(p) -> torch.Tensor:
-        chosen, rejected = (segment_sum(y.columns["kl"], y.lengths) for y in (p.chosen, p.rejected))
-        return 0.1 * 0.5 * (rejected - chosen.detach())
-
-    one = replace(pairs(), label=None)
-    one = replace(one, chosen=with_kl(one.chosen), rejected=with_kl(one.rejected))
-    got = replace(dpo(), target_margin=TargetMargin(value, "β α (KL_l − sg KL_w)"))(one)
-    difference = (one.rejected.length - one.chosen.length) * 0.1
-    torch.testing.assert_close(got, -F.logsigmoid(dpo().margin(one) - 0.05 * difference))
-
-
-def test_a_score_outside_the_affine_class(pairs):
-    """f-DPO with the Jensen-Shannon divergence: Ω = β log(2u/(1 + u)), u = π/π_ref."""
-
+def test_a_score_with_token_weights_that_depend_on_both_responses():
     def value(y: Responses, other: Responses) -> torch.Tensor:
-        return math.log(2) + F.logsigmoid(y.log_prob - y.reference_log_prob)
+        place = torch.cat([torch.arange(n) for n in y.lengths.tolist()])
+        shared = torch.repeat_interleave(torch.minimum(y.lengths, other.lengths), y.lengths)
+        weight = torch.where(place < shared, 1.0, 0.3).to(y.policy.dtype)
+        return segment_sum(weight * (y.policy - y.reference_tokens), y.lengths)
 
-    score = Score("f′(π/π_ref)", value, 0.1, needs_reference=True)
-    assert score.affine is None
-    one = pairs()
-    u = (one.chosen.log_prob - one.chosen.reference_log_prob).exp()
-    torch.testing.assert_close(score(one.chosen), 0.1 * (2 * u / (1 + u)).log())
-    assert Objective(score, LOSSES["logistic"])(one).isfinite().all()
-
-
-def test_a_label_that_scales_the_margin(pairs):
-    """GDPO: −log σ((2p − 1) z)."""
-
-    def cost(phi, z, target_margin, label) -> torch.Tensor:
-        return phi((2 * label - 1) * z - target_margin)
-
-    one = pairs()
-    geometric = LabelModel(cost, lambda agrees, contradicts: agrees)
-    expected = -F.logsigmoid((2 * one.label - 1) * dpo().margin(one))
-    torch.testing.assert_close(replace(dpo(), labels=geometric)(one), expected)
+    mine = Objective(Score("mine", value, 0.1, needs("reference")), LOSSES["logistic"])
+    pairs = make_pairs()
+    torch.testing.assert_close(mine(pairs), ld_dpo(alpha=0.3)(pairs))
+    assert mine.score.affine is None and mine.needs == {"reference"}
 
 
-def test_a_margin_loss_of_ones_own(pairs):
-    """DiscoPOP's blend of the logistic and the exponential, which rises at z = 0."""
+def test_an_affine_score_of_ones_own():
+    """A length bias c per token, taken out: Ω = log π − c|y|."""
+    mine = Score("(log π − 0.2·|y|)", Affine(lambda y: 1.0, lambda y: -0.2 * y.length))
+    pairs = make_pairs()
+    difference = pairs.chosen.length - pairs.rejected.length
+    expected = pairs.chosen.log_prob - pairs.rejected.log_prob - 0.2 * difference
+    torch.testing.assert_close(Objective(mine, LOSSES["logistic"]).margin(pairs), expected)
+
+
+def test_a_target_margin_of_policy_and_reference():
+    def penalty(p) -> torch.Tensor:
+        return 0.1 * 5 * F.relu(p.chosen.reference_log_prob - p.chosen.log_prob)
+
+    target = TargetMargin(penalty, "penalty", needs("reference"))
+    pairs = make_pairs()
+    mine = replace(dpo(), target_margin=target)
+    torch.testing.assert_close(mine(pairs), dpop(beta=0.1, lam=5.0)(pairs))
+    assert replace(made("simpo"), target_margin=target).needs_reference
+
+
+def test_a_label_model_of_ones_own():
+    def cost(phi, z, target, reverse_target, label) -> torch.Tensor:
+        return phi((2 * label - 1) * z - target)
+
+    mine = replace(dpo(), labels=LabelModel(cost, lambda agrees, contradicts: agrees))
+    torch.testing.assert_close(mine(make_pairs()), gdpo()(make_pairs()))
+
+
+def test_a_margin_loss_of_ones_own():
+    """Smooth, and linear in both tails: ½ (√(1 + (1 − z)²) + 1 − z)."""
 
     def phi(z: torch.Tensor) -> torch.Tensor:
-        m = torch.sigmoid(z / 0.05)
-        return (1 - m) * -F.logsigmoid(z) + torch.exp(F.logsigmoid(z / 0.05) - z)
+        return 0.5 * ((1 + (1 - z) ** 2).sqrt() + 1 - z)
 
+    loss = MarginLoss(phi, lambda z: f"smooth hinge of {z}")
+    pairs = certain(make_pairs())
+    mine = Objective(log_prob(), loss)
+    torch.testing.assert_close(mine(pairs), phi(mine.margin(pairs)))
     with pytest.raises(LuceError, match="does not fall at z = 0"):
-        MarginLoss(phi, lambda z: f"blend({z})")
-    blend = MarginLoss(phi, lambda z: f"blend({z})", convex=False, bayes_consistent=False)
-    objective = Objective(log_ratio(0.05), blend)
-    one = replace(pairs(), label=None)
-    torch.testing.assert_close(objective(one), phi(0.05 * dpo(beta=1.0).margin(one)))
+        MarginLoss(lambda z: phi(-z), lambda z: f"its mirror image at {z}")
+
+
+def test_a_regularizer_that_reads_a_column():
+    def entropy_like(p) -> torch.Tensor:
+        return segment_sum(column(p.chosen, "sum_p2"), p.chosen.lengths)
+
+    held = Regularizer(0.5, entropy_like, "Σ Σp²", needs=needs("sum_p2"))
+    mine, pairs = replace(slic(lam=0.0), regularizers=(held,)), certain(make_pairs())
+    torch.testing.assert_close(mine(pairs), slic(lam=0.0)(pairs) + 0.5 * entropy_like(pairs))
+    bare = replace(pairs, chosen=replace(pairs.chosen, columns={}))
+    with pytest.raises(LuceError, match="^sum_p2: the batch has no such column. It is Σ_v π"):
+        mine(bare)
+
+
+def test_a_utility_of_ones_own():
+    half = Utility(
+        lambda x, p: -p * F.logsigmoid(x) - 0.5 * F.logsigmoid(-x), lambda x: x, lambda x: x
+    )
+    mine = Pointwise(log_ratio(0.01), half, structure="pair")
+    torch.testing.assert_close(mine(make_pairs()), nca()(make_pairs()))
+
+
+def test_a_list_loss_of_ones_own():
+    """The best against the rest, which is Plackett and Luce's first factor."""
+
+    def top(m) -> torch.Tensor:
+        log_p = m.probabilities(m.omega)[1]
+        return -log_p.gather(1, m.grade.argmax(1, keepdim=True)).squeeze(1)
+
+    mine = ListObjective(log_ratio(0.1), ListLoss(top, lambda o: f"−log softmax {o} of the best"))
+    pair = batch_of(mine, make_pairs(lengths=((2, 3),)))
+    torch.testing.assert_close(mine(pair), plackett_luce()(pair))
 
 
 @dataclass(frozen=True)
-class PlackettLuce:
-    """−Σ_k log softmax over the suffix that starts at the k-th best, of the scores of a list."""
+class Entropy:
+    """An objective that is none of luce's: mean log π of both responses, pushed down."""
 
-    score: Score
-    name: str = "plackett_luce"
+    name: str = "entropy"
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    structure: Structure = "list"
-    formula: str = "−Σ log softmax"
+    formula: str = "(log π(chosen) + log π(rejected))/2"
+    structure: Structure = "pair"
+    scope: Scope = "group"
+    needs_reference: bool = False
+    needs: frozenset[str] = frozenset()
+    weights: float = 1.0
 
-    @property
-    def needs_reference(self) -> bool:
-        return self.score.needs_reference
+    def __call__(self, batch: Any) -> PerGroup:
+        return (batch.chosen.log_prob + batch.rejected.log_prob) / 2
 
-    def __call__(self, batch: Lists) -> PerGroup:
-        costs = []
-        parts = zip(
-            self.score(batch.responses).split(batch.sizes.tolist()),
-            batch.scores.split(batch.sizes.tolist()),
-            strict=True,
-        )
-        for omega, grades in parts:
-            ranked = omega[grades.argsort(descending=True)]
-            suffix = ranked.flip(0).logcumsumexp(0).flip(0)
-            costs.append((suffix - ranked).sum())
-        return torch.stack(costs)
+    def weight(self, batch: Any) -> PerGroup:
+        return self.weights * torch.ones_like(batch.chosen.length)
 
-    def weight(self, batch: Lists) -> PerGroup:
-        return torch.ones_like(batch.sizes, dtype=batch.scores.dtype)
+    def metrics(self, batch: Any) -> Mapping[str, PerGroup]:
+        return {"entropy": -self(batch).detach()}
 
-    def metrics(self, batch: Lists) -> Mapping[str, PerGroup]:
-        return {}
-
-    def statistics(self, batch: Lists) -> Mapping[str, PerGroup]:
-        return {}
+    def statistics(self, batch: Any) -> Mapping[str, PerGroup]:
+        return {"seen": self(batch).detach()}
 
 
-def test_lists_are_cost_functions_too_and_a_list_of_two_is_a_pair(pairs):
-    one = replace(pairs(), label=None)
-    objective = PlackettLuce(log_ratio(0.1))
-    assert isinstance(objective, CostFunction)
-    both = Responses(
-        torch.cat([one.chosen.policy, one.rejected.policy]),
-        torch.cat([one.chosen.lengths, one.rejected.lengths]),
-        torch.cat([one.chosen.reference, one.rejected.reference]),
-    )
-    interleaved = both.take(torch.tensor([4, 0, 1, 5, 2, 6, 3, 7]))  # the first pair is reversed
-    grades = torch.tensor([0.0, 1.0, 1.0, 0.0, 5.0, 4.0, 1.0, 0.0], dtype=torch.float64)
-    torch.testing.assert_close(
-        objective(Lists(interleaved, torch.tensor([2, 2, 2, 2]), grades)), dpo()(one)
-    )
+def test_an_objective_of_ones_own_stands_in_a_sum():
+    pairs = certain(make_pairs())
+    both = WeightedSum(((1.0, dpo()), (0.25, Entropy())), name="both")
+    assert isinstance(Entropy(), CostFunction) and isinstance(both, CostFunction)
+    torch.testing.assert_close(both(pairs), dpo()(pairs) + 0.25 * Entropy()(pairs))
+    torch.testing.assert_close(both.margin(pairs), dpo().margin(pairs))
+    found = both.metrics(pairs)
+    torch.testing.assert_close(found["loss/dpo"], dpo()(pairs).detach())
+    torch.testing.assert_close(found["loss/entropy"], Entropy()(pairs).detach())
+    torch.testing.assert_close(found["rewards/margins"], dpo().margin(pairs).detach())
+    assert found.keys() > {"entropy", "rewards/chosen"} and both.statistics(pairs).keys() == {
+        "seen"
+    }
+    assert both.needs == {"reference"} and both.scope == "group" and not both.needs_reward
+    assert WeightedSum(((1.0, dpo()), (1.0, made("dr_dpo")))).scope == "batch"
+
+
+def test_a_sum_wants_parts_of_one_structure_that_weigh_groups_alike():
+    with pytest.raises(RecipeError, match=r"different rows: dpo \(pair\), sft \(demonstration\)"):
+        WeightedSum(((1.0, dpo()), (1.0, made("sft"))), name="odd")
+    pairs, heavy = certain(make_pairs()), Entropy(weights=2.0)
+    uneven = WeightedSum(((1.0, dpo()), (1.0, heavy)), name="uneven")
+    with pytest.raises(RecipeError, match="^objective.uneven: its parts weigh groups differently"):
+        uneven.weight(pairs)
+    alike = WeightedSum(((1.0, heavy), (1.0, heavy)), name="alike")
+    assert alike.weight(pairs).tolist() == [2.0] * len(pairs)
+    y = Demonstrations(pairs.chosen)
+    assert WeightedSum(((0.5, made("sft")),)).weight(y).tolist() == y.response.lengths.tolist()
+
+
+def test_the_parts_of_a_composition_are_printed_with_their_numbers():
+    mine = Objective(mean_log_prob(2.0), LOSSES["savage"], target_margin=0.5, scale=3.0)
+    assert "3·" in mine.formula and "2·" in mine.formula and "0.5" in mine.formula

@@ -1,11 +1,16 @@
 """Ragged responses from lists of token log-probabilities."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from luce.types import Pairs, Responses
+
+# tests are imported by path; this is where `plain_rows` is found
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def _responses(

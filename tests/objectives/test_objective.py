@@ -6,9 +6,10 @@ import torch
 
 from luce.errors import LuceError
 from luce.objectives import LOSSES, Objective, TargetMargin
-from luce.objectives.objective import annotated_margin
+from luce.objectives.needs import needs
 from luce.objectives.presets import bradley_terry, cdpo, cpo, dpo, rdpo, robust_dpo, simpo, slic
 from luce.objectives.scores import log_ratio, mean_log_ratio
+from luce.objectives.terms import annotated_margin
 from luce.types import Pairs, Responses
 
 H = "[log π/π_ref(chosen) − log π/π_ref(rejected)]"
@@ -17,8 +18,8 @@ FORMULAS = {
     f"0.9·(−log σ(0.2·{H})) + 0.1·(−log σ(−0.2·{H}))": cdpo(beta=0.2),
     f"[0.9·(−log σ(0.1·{H})) − 0.1·(−log σ(−0.1·{H}))]/0.8": robust_dpo(),
     "−log σ(2·[(log π/|y|)(chosen) − (log π/|y|)(rejected)] − 1)": simpo(),
-    "max(0, 2 − [log π(chosen) − log π(rejected)]) + 0.1·[−log π(chosen)]": slic(delta=2.0),
-    "−log σ(0.1·[log π(chosen) − log π(rejected)]) + [−log π(chosen)/|chosen|]": cpo(),
+    "max(0, 2 − [log π(chosen) − log π(rejected)]) − 0.1·log π(chosen)": slic(delta=2.0),
+    "−log σ(0.1·[log π(chosen) − log π(rejected)]) − log π(chosen)/|chosen|": cpo(),
     "−log σ([r(chosen) − r(rejected)] − margin)": bradley_terry(),
     f"4·max(0, 1 − (0.1·{H} − 0.5))": Objective(
         log_ratio(0.1), LOSSES["hinge"], target_margin=0.5, scale=4.0
@@ -58,7 +59,7 @@ def test_an_annotated_margin_is_not_read_by_other_objectives(pair):
 
 
 def test_a_target_margin_that_reads_the_reference_needs_it(pair):
-    target = TargetMargin(lambda p: p.chosen.reference_log_prob, "x", needs_reference=True)
+    target = TargetMargin(lambda p: p.chosen.reference_log_prob, "x", needs=needs("reference"))
     assert replace(simpo(), target_margin=target).needs_reference
     assert not simpo().needs_reference
 
