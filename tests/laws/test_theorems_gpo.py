@@ -130,7 +130,7 @@ def test_every_loss_that_falls_at_zero_favours_the_preferred_response(name, p):
 
 
 @pytest.mark.parametrize("phi", [lambda z: z, lambda z: z**2, lambda z: (1 + z) ** 2])
-def test_a_loss_that_does_not_fall_at_zero_is_refused(phi):
+def test_a_loss_that_does_not_fall_at_zero_has_no_place_in_theorem_two(phi):
     with pytest.raises(LuceError, match="does not fall at z = 0"):
         MarginLoss(phi, lambda z: "f")
 

@@ -14,6 +14,7 @@ from luce.models.tabular.annotators import (
 )
 from luce.models.tabular.bandit import (
     KlBandit,
+    acceptance,
     kl_control_gradient,
     policy_gradient,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "KlBandit",
     "Outcomes",
     "TabularPolicy",
+    "acceptance",
     "actions",
     "barker_chain",
     "best_scores",

@@ -58,6 +58,22 @@ class KlBandit:
         return self.best_value - self.value(policy)
 
 
+def acceptance(reward: Float[Tensor, "*shape"], beta: float) -> Float[Tensor, "*shape"]:
+    """exp((r − max r)/β), in (0, 1]: who draws from π_ref and keeps a draw with this probability
+    draws from the optimum (statistical rejection sampling; Liu et al., 2024, arXiv:2309.06657).
+
+    Args:
+        reward: r of each outcome, in units of β; the best of them is always kept.
+        beta: β > 0.
+
+    Raises:
+        LuceError: β is not greater than 0.
+    """
+    if not beta > 0:
+        raise LuceError(f"beta: {beta:g} must be greater than 0.")
+    return ((reward - reward.max()) / beta).exp()
+
+
 def policy_gradient(
     policy: TabularPolicy, reward: Float[Tensor, " outcomes"]
 ) -> Float[Tensor, " outcomes"]:
