@@ -41,7 +41,7 @@ def _side(
     n = sum(lengths)
     random = torch.rand(2 + len(COLUMNS), n, generator=generator, dtype=torch.float64)
     policy, reference, *others = (-spread * random).to(dtype)
-    columns = dict(zip(COLUMNS, others, strict=True))
+    columns: dict[str, Tensor] = dict(zip(COLUMNS, others, strict=True))
     columns["kl"] = -columns["kl"]
     columns["sum_p2"] = (0.05 + 0.95 * random[-1]).to(dtype)
     for name in DIFFERENTIABLE:

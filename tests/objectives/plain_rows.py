@@ -34,6 +34,16 @@ def relu(x: float) -> float:
     return max(0.0, x)
 
 
+def uniform(key, index, seed):
+    """SplitMix64 of (key, index, seed), in whole numbers."""
+    mask = 2**64 - 1
+    x = (key + index * 0x9E3779B97F4A7C15 + seed * 0xC2B2AE3D27D4EB4F) & mask
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & mask
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & mask
+    x ^= x >> 31
+    return ((x >> 11) + 0.5) / 2**53
+
+
 @dataclass
 class Y:
     """A response: numbers per token, and a reward."""

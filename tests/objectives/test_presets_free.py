@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from plain_rows import LOG, ROWS, E, check, each, nls, relu, room
+from plain_rows import LOG, ROWS, E, check, each, nls, relu, room, uniform
 
 from luce.errors import RecipeError
 from luce.objectives import OBJECTIVES
@@ -57,16 +57,6 @@ def ld_dpo(y, s, beta, alpha):
         return sum(gains[:shared]) + alpha * sum(gains[shared:])
 
     return nls(beta * (ratio(y.w) - ratio(y.l)))
-
-
-def uniform(key, index, seed):
-    """SplitMix64 of (key, index, seed), in whole numbers."""
-    mask = 2**64 - 1
-    x = (key + index * 0x9E3779B97F4A7C15 + seed * 0xC2B2AE3D27D4EB4F) & mask
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & mask
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & mask
-    x ^= x >> 31
-    return ((x >> 11) + 0.5) / 2**53
 
 
 def sampo(y, s, beta, seed):

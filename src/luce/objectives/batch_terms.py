@@ -118,8 +118,9 @@ class DynamicBeta:
     Attributes:
         score: whose margins M are; its scale is β₀.
         alpha: how fast β follows, β = β₀ [1 + α (mean M − M₀)], at least 1e-3.
-        drop: ρ, the share of pairs left out. They are drawn without replacement, one being kept
-            with odds N(M; M₀, σ²); the draw depends on the seed and the pair's key alone.
+        drop: ρ, the share of pairs left out; at least one stays. They are drawn without
+            replacement, one being kept with odds N(M; M₀, σ²); the draw depends on the seed and the
+            pair's key alone.
         seed: of the draw.
     """
 
@@ -138,7 +139,7 @@ class DynamicBeta:
     def kept(self, pairs: Pairs, margins: PerGroup) -> Tensor:
         """Whether each pair stays."""
         n = len(margins)
-        stay = n - math.floor(self.drop * n)
+        stay = max(1, n - math.floor(self.drop * n))
         if stay == n:
             return torch.ones_like(margins, dtype=torch.bool)
         if pairs.keys is None:

@@ -83,7 +83,7 @@ class Mixture:
                     f"prior: {len(batch.prior)} logits for {len(self.weights)} annotators."
                 )
             return batch.prior.log_softmax(0)
-        return torch.tensor([math.log(w) for w in self.weights]).to(batch.chosen.policy)
+        return batch.chosen.policy.new_tensor([math.log(w) for w in self.weights])
 
     def margins(self, batch: Pairs) -> Float[Tensor, "groups annotators"]:
         """z_i of each pair under each annotator."""
