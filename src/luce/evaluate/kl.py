@@ -24,7 +24,7 @@ def kl_k1(
     >>> kl_k1([[-1.0, -1.0], [-2.0]], [[-2.0, -1.5], [-1.5]]).value
     0.5
     """
-    return mean_by_prompt([math.fsum(d) for d in _log_ratios(policy, initial)], prompts)
+    return _mean("k1", policy, initial, prompts)
 
 
 def kl_k3(
@@ -40,13 +40,7 @@ def kl_k3(
     >>> round(kl_k3([[-1.0]], [[-1.0 - math.log(2)]]).value, 6)
     0.193147
     """
-    ratios = _log_ratios(policy, initial)
-    return mean_by_prompt([math.fsum(_k3_term(d) for d in row) for row in ratios], prompts)
-
-
-def _k3_term(log_ratio: float) -> float:
-    # past e^700 the exponential overflows; infinity is refused by the mean, by name
-    return math.inf if log_ratio < -700 else math.expm1(-log_ratio) + log_ratio
+    return _mean("k3", policy, initial, prompts)
 
 
 def kl_record(
@@ -67,16 +61,35 @@ def kl_record(
     }
 
 
-def _log_ratios(
-    policy: Sequence[Sequence[Number]], initial: Sequence[Sequence[Number]]
-) -> list[list[float]]:
+def _mean(
+    estimator: str,
+    policy: Sequence[Sequence[Number]],
+    initial: Sequence[Sequence[Number]],
+    prompts: Sequence[Hashable] | None,
+) -> Estimate:
+    """The mean over responses of an estimate summed over tokens."""
+    import torch
+
+    from luce.objectives.policy_gradient import KL_ESTIMATORS
+
+    _check_tokens(policy, initial)
+    value = KL_ESTIMATORS[estimator].value
+    sums = []
+    for ours, theirs in zip(policy, initial, strict=True):
+        tokens = [
+            torch.tensor([float(x) for x in row], dtype=torch.float64) for row in (ours, theirs)
+        ]
+        # past e^700 k3 goes on as its tangent: for a loss; a mean of that would be no estimate
+        terms = value(*tokens)
+        sums.append(math.fsum(terms.masked_fill(terms > 1e304, math.inf).tolist()))
+    return mean_by_prompt(sums, prompts)
+
+
+def _check_tokens(policy: Sequence[Sequence[Number]], initial: Sequence[Sequence[Number]]) -> None:
     require_same_length(policy=policy, initial=initial)
-    ratios = []
     for index, (ours, theirs) in enumerate(zip(policy, initial, strict=True)):
         if len(ours) != len(theirs):
             raise LuceError(
                 f"Response {index} has {len(ours)} token log-probabilities under the policy and "
                 f"{len(theirs)} under the initial policy. Score the same tokens with both."
             )
-        ratios.append([float(p) - float(q) for p, q in zip(ours, theirs, strict=True)])
-    return ratios
