@@ -1,6 +1,7 @@
 """Objectives by name, with plain values for parameters: what recipes and the command line use."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -101,7 +102,7 @@ def _checked(path: str, value: Any, annotation: Any) -> Any:
         hint = " Write it without quotes." if isinstance(value, str) else ""
         raise RecipeError(f"{path}: {value!r} is not a number.{hint}")
     if annotation is int:
-        if value != int(value):
+        if not math.isfinite(value) or value != int(value):
             raise RecipeError(f"{path}: {value!r} is not a whole number.")
         return int(value)
     return float(value)
