@@ -1,13 +1,26 @@
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from plain_rows import ROWS, pairs
 
 from luce.errors import LuceError
-from luce.objectives import REGULARIZERS
+from luce.objectives import LOSSES, REGULARIZERS, Objective
+from luce.objectives.scores import log_prob
 
-# of the pair of conftest.py: log π(chosen) = −4 over 2 tokens; rewards 0.3 and 0.8
-WORKED = {"nll_sum": 4.0, "nll_mean": 2.0, "center": 1.1**2}
+# value of a row, and what is printed
+WORKED = {
+    "nll_sum": (lambda y: -y.w.l, "[−log π(chosen)]"),
+    "nll_mean": (lambda y: -y.w.m, "[−log π(chosen)/|chosen|]"),
+    "optimism": (
+        lambda y: y.w.l if y.from_reference == "w" else y.l.l,
+        "log π(reference sample)",
+    ),
+    "center": (lambda y: (y.w.reward[0] + y.l.reward[0]) ** 2, "[r(chosen) + r(rejected)]²"),
+}
+NEEDS = {"optimism": {"reference_sample"}, "center": {"reward"}}
+METRICS = {"nll_sum": "nll", "nll_mean": "nll"}
 
 
 def test_every_regularizer_has_a_worked_number():
@@ -15,18 +28,35 @@ def test_every_regularizer_has_a_worked_number():
 
 
 @pytest.mark.parametrize("name", REGULARIZERS)
-def test_values(name, pair):
-    rewards = [torch.tensor([r], dtype=torch.float64) for r in (0.3, 0.8)]
-    pair = replace(
-        pair,
-        chosen=replace(pair.chosen, reward=rewards[0]),
-        rejected=replace(pair.rejected, reward=rewards[1]),
-    )
-    regularizer = REGULARIZERS[name](0.5)
-    assert regularizer.value(pair).item() == pytest.approx(WORKED[name])
-    assert regularizer.formula.startswith("0.5·[")
+def test_values(name):
+    value, text = WORKED[name]
+    regularizer, expected = REGULARIZERS[name](0.5), [value(y) for y in ROWS]
+    assert regularizer.value(pairs(ROWS)).tolist() == pytest.approx(expected)
+    assert regularizer.formula == f"0.5·{text}" and REGULARIZERS[name](1.0).formula == text
+    assert regularizer.needs == NEEDS.get(name, set())
+    assert regularizer.metric == METRICS.get(name)
 
 
-def test_centering_needs_rewards(pair):
-    with pytest.raises(LuceError, match="no rewards"):
-        REGULARIZERS["center"](0.1).value(pair)
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_a_regularizer_is_added_with_its_weight(name):
+    """To the preference, whatever scale that has."""
+    bare = Objective(log_prob(), LOSSES["logistic"], scale=3.0)
+    batch = pairs(ROWS)
+    both = replace(bare, regularizers=(REGULARIZERS[name](0.5), REGULARIZERS[name](0.25)))
+    expected = [0.75 * WORKED[name][0](y) for y in ROWS]
+    assert (both(batch) - bare(batch)).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_centering_needs_rewards(side):
+    batch = pairs(ROWS)
+    batch = replace(batch, **{side: replace(getattr(batch, side), reward=None)})
+    with pytest.raises(LuceError, match=r"^center: the batch has no rewards\. Set `model.kind"):
+        REGULARIZERS["center"](0.1).value(batch)
+
+
+def test_optimism_needs_to_know_the_sample_of_every_row():
+    batch = pairs(ROWS)
+    some = replace(batch, reference_sample=torch.tensor([1.0, 0.0, math.nan]).double())
+    with pytest.raises(LuceError, match=r"^reference_sample: row 2 of the batch has none"):
+        REGULARIZERS["optimism"](0.1).value(some)
