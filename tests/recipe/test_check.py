@@ -12,6 +12,7 @@ from luce.errors import DataError
 from luce.recipe.check import as_text, check, check_command, violations
 from luce.recipe.load import load_recipe
 from luce.recipe.memory import estimate_memory
+from luce.recipe.prepare import open_recipe
 from luce.types import Branch
 
 
@@ -31,6 +32,29 @@ def test_check_is_json_on_demand(recipe, tmp_path, capsys):
     assert check_command(str(path), ["train.seed=3"], True) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["recipe"]["train"]["seed"] == 3 and shown["counts"]["groups"] == 40
+
+
+def test_a_beta_of_sums_given_to_means_is_a_warning_that_names_both(recipe, tmp_path, capsys):
+    path = tmp_path / "small.yaml"
+    path.write_text(json.dumps(recipe | {"objective": {"ln_dpo": {"beta": 0.1}}}))
+    assert check_command(str(path), [], True) == 0
+    (said,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert said.startswith("objective.ln_dpo.beta: 0.1 is usual for sums over a response")
+    assert "The default is 5." in said
+    assert check_command(str(path), [], False) == 0
+    assert f"\nwarning: {said}\n" in capsys.readouterr().out
+
+    mean = 0.1 * mean_length(path)
+    assert said.endswith(f"Did you mean {mean:.3g}?")
+    check_command(str(path), ["objective.ln_dpo.beta=5"], True)
+    assert json.loads(capsys.readouterr().out)["warnings"] == []
+
+
+def mean_length(path) -> float:
+    resolved = load_recipe(str(path))
+    data = open_recipe(resolved)[2]
+    lengths = [branch.scored.sum() for group in data.train for branch in group.branches]
+    return float(np.mean(lengths))
 
 
 def test_check_writes_nothing(recipe, tmp_path):

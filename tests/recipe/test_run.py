@@ -101,6 +101,16 @@ def test_what_does_not_go_together_is_said_before_anything_is_written(
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_a_run_begins_with_a_warning_where_beta_is_of_the_other_family(recipe, capsys):
+    recipe["train"]["max_steps"] = 1
+    train_run(recipe | {"objective": {"dpo": {"beta": 5.0}}})
+    said = capsys.readouterr().err.splitlines()
+    (warning,) = [i for i, line in enumerate(said) if line.startswith("warning: ")]
+    assert "objective.dpo.beta: 5 is usual for means over tokens" in said[warning]
+    assert "The default is 0.1." in said[warning]
+    assert warning < next(i for i, line in enumerate(said) if line.startswith("layout"))
+
+
 def test_a_folder_with_a_run_is_refused(recipe):
     train_run(recipe)
     with pytest.raises(RecipeError, match="holds a run already. Add --resume"):

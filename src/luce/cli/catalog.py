@@ -46,10 +46,10 @@ def _rows(kind: Kind) -> list[dict[str, str]]:
             {"name": name, "group": STRUCTURES[entry.structure], "what": _needs(entry)}
             for name, entry in sorted(FORMATS.items(), key=lambda e: order.index(e[1].structure))
         ]
-    from luce.objectives.cards import TABLES, card
+    from luce.objectives.cards import TABLES, summary
 
     rows = [
-        {"name": name, "group": _group(kind, name), "what": card(f"{kind}/{name}").summary}
+        {"name": name, "group": _group(kind, name), "what": summary(kind, name)}
         for name in TABLES[kind]
     ]
     order = list(dict.fromkeys(row["group"] for row in rows))

@@ -71,9 +71,7 @@ def parts(objective: Any) -> dict[str, str]:
                 "grades R": "by their order" if objective.loss.ordinal else "by their value",
             }
             if objective.regularizers:
-                found["regularizer"] = total(
-                    [f"{number(objective.best_nll)}·[−log π(best)/|best|]"]
-                )
+                found["regularizer"] = total(objective.regularizers)
             return found
         case Mixture():
             weights = ", ".join(f"{number(w)}" for w in objective.weights)
@@ -102,7 +100,7 @@ def _parts_of_pairs(o: Objective) -> dict[str, str]:
         "label": "" if label in ("φ(z)", "φ(z − γ)") else label,
         "scale": "" if o.scale == 1 else f"{number(o.scale)}",
         "weight w": o.weights.formula if o.weights else "",
-        "margin scale κ": o.margin_scale.formula if o.margin_scale else "",
+        "margin scale κ": bare(o.margin_scale.formula) if o.margin_scale else "",
         "regularizer": total(r.formula for r in o.regularizers) if o.regularizers else "",
         "view": o.view.formula if o.view else "",
         "aggregate": tidy(o.aggregate.formula("cost")) if o.aggregate else "",

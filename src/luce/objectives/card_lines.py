@@ -16,7 +16,7 @@ TAILS = {
 
 FORM = {
     True: "f·log π + g with f > 0",
-    False: "not f·log π + g: the closed-form optima of scores of that form do not apply",
+    False: "not f·log π + g, so theorem 2 of Dumoulin et al. (2023) does not apply",
 }
 RECOVERS = (
     "; an annotator who compares responses by this very score is recovered, π = p* (Dumoulin et "
@@ -94,14 +94,31 @@ def reach_lines(card: Card) -> Lines:
 
 
 def _reach(r: Reach) -> str:
-    if r.satisfied.at is None:
+    at = r.satisfied.at
+    if at is None:
         return {
             "never": "never: the slope stays above a tenth of that at 0",
             "it does not fall at 0": "not defined: the cost does not fall at 0",
         }[r.satisfied.how]
-    sign = "" if r.rising else "−"
-    unit = f" {r.unit}" if r.unit else ""
-    return f"{sign}{short(r.satisfied.at)}{unit} of {r.quantity}, where {r.satisfied.how}"
+    return f"{amount(at if r.rising else -at, r)}, where {r.satisfied.how}"
+
+
+def amount(x: float, r: Reach) -> str:
+    """So much of what the cost is a function of: "3 nats of log π", or "z = 3"."""
+    return f"{short(x)} {r.unit} of {r.quantity}" if r.unit else f"{r.quantity} = {short(x)}"
+
+
+def near_zero_lines(card: Card) -> Lines:
+    """Who → f(0), f′(0), f″(0), and where the parabola of these is lowest."""
+    return [(r.of, _near_zero(r)) for r in card.reach]
+
+
+def _near_zero(r: Reach) -> str:
+    at = r.shape
+    text = f"f = {short(at.value)}, f′ = {short(at.slope)}, f″ = {short(at.curvature)}"
+    if r.lowest is None:
+        return f"{text}; no parabola with a lowest point"
+    return f"{text}; the parabola is lowest at {short(r.lowest)} {r.unit}".rstrip()
 
 
 def card_lines(card: Card) -> list[tuple[str, str | Lines]]:
@@ -114,6 +131,7 @@ def card_lines(card: Card) -> list[tuple[str, str | Lines]]:
         ("parts", list(card.parts.items())),
         ("parameters", parameter_lines(card)),
         ("margin loss", loss_lines(card.loss) if card.loss else ""),
+        ("near 0", near_zero_lines(card) if card.kind != "losses" else ""),
         ("satisfied", reach_lines(card)),
         ("score", _form(card)),
         ("optimum", card.optimum),
@@ -128,7 +146,8 @@ def card_lines(card: Card) -> list[tuple[str, str | Lines]]:
 def _form(card: Card) -> str:
     if card.pbde is None:
         return ""
-    return FORM[card.pbde] + (RECOVERS if card.recovers else "")
+    view = ", before the view" if "view" in card.parts else ""
+    return FORM[card.pbde] + view + (RECOVERS if card.recovers else "")
 
 
 def _needs(needs: Mapping[str, str]) -> Lines:

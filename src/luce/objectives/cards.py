@@ -12,10 +12,22 @@ from typing import Any
 from luce.errors import LuceError, did_you_mean
 from luce.objectives.anatomy import LossFacts, facts, parts, score_of
 from luce.objectives.build import make_objective, resolve
-from luce.objectives.curves import Satisfied, curves, left_out, of_loss, satisfied
+from luce.objectives.combine import WeightedSum
+from luce.objectives.curves import (
+    Curve,
+    Curves,
+    Satisfied,
+    Shape,
+    curves,
+    left_out,
+    of_loss,
+    satisfied,
+    shape,
+)
 from luce.objectives.docstring import Docstring, read_docstring
 from luce.objectives.labels import LABELS, LabelModel
 from luce.objectives.latex import to_latex
+from luce.objectives.loss_words import LOSS_WORDS
 from luce.objectives.losses import LOSSES, MarginLoss
 from luce.objectives.needs import NEEDS, NOTHING
 from luce.objectives.objective import Objective
@@ -61,11 +73,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Reach:
-    """Where the cost is satisfied, in the units of the score without its scale.
+    """What the cost does near 0 and where it is satisfied, in units of the score without its scale.
 
     Attributes:
         of: "a pair", or which response.
         quantity, unit: what is measured, and in what.
+        shape: f(0), f′(0), f″(0) of the cost in that quantity.
+        lowest: where the parabola that touches f at 0 is lowest, |f′(0)|/f″(0); None where it is
+            not defined.
         satisfied: where.
         rising: whether the quantity is to rise to there, or to fall to minus that.
     """
@@ -73,6 +88,8 @@ class Reach:
     of: str
     quantity: str
     unit: str
+    shape: Shape
+    lowest: float | None
     satisfied: Satisfied
     rising: bool = True
 
@@ -152,6 +169,15 @@ def card(what: str | CostFunction, parameters: Mapping[str, Any] | None = None) 
     return _of_part(kind, name)
 
 
+def summary(kind: str, name: str) -> str:
+    """The first paragraph of a card, without the rest of it.
+
+    >>> summary("objectives", "dpo")
+    'Direct preference optimization: −log σ(β h).'
+    """
+    return _loss_summary(name) if kind == "losses" else read_docstring(TABLES[kind][name]).summary
+
+
 def find(what: str) -> tuple[str, str]:
     """(kind, name) of what is meant.
 
@@ -199,7 +225,7 @@ def _of_objective(
         loss=facts(objective.loss) if isinstance(objective, Objective) else None,
         reach=reach,
         left_out=without,
-        pbde=None if score is None else score.affine is not None,
+        pbde=None if score is None else _pbde(score),
         recovers=_recovers(objective),
         optimum=doc.optimum,
         source=objective.source if isinstance(objective, OURS) else "",
@@ -243,17 +269,34 @@ def _recovers(objective: Any) -> bool:
     return affine and plain and alone and objective.loss.link == "σ(z)"
 
 
+def _pbde(score: Score) -> bool | None:
+    """Whether a score is f·log π + g; None of a reward, which is no function of a policy."""
+    return None if score.unit == "reward" else score.affine is not None
+
+
 def _reach(objective: Any) -> tuple[tuple[Reach, ...], tuple[str, ...]]:
     """Where the cost is satisfied, and what of it was left out of account."""
     try:
         shown = curves(objective)
     except LuceError:
         return (), ()
-    found = tuple(
-        Reach(c.label, shown.quantity, shown.unit, satisfied(c, shown.scale), c.rising)
-        for c in shown.curves
-    )
+    found = tuple(_reach_of(c, shown) for c in shown.curves)
     return found, shown.left_out
+
+
+def _reach_of(curve: Curve, shown: Curves) -> Reach:
+    """The parabola of a curve that is to fall is taken in the direction in which it falls."""
+    at0, towards = shape(curve.cost), 1 if curve.rising else -1
+    ratio = Shape(at0.value, towards * at0.slope, at0.curvature).ratio
+    return Reach(
+        of=curve.label,
+        quantity=shown.quantity,
+        unit=shown.unit,
+        shape=at0,
+        lowest=None if ratio is None else towards * ratio,
+        satisfied=satisfied(curve, shown.scale),
+        rising=curve.rising,
+    )
 
 
 def _of_part(kind: str, name: str) -> Card:
@@ -285,7 +328,7 @@ def _part(made: Any) -> tuple[str, bool | None, frozenset[str]]:
     """Formula, whether it is f·log π + g, and needs of a part."""
     match made:
         case Score():
-            return bare(made.formula), made.affine is not None, made.needs
+            return bare(made.formula), _pbde(made), made.needs
         case LabelModel():
             return made.formula(f"φ({made.factor}z)", f"φ(−{made.factor}z)"), None, NOTHING
         case Regularizer():
@@ -296,21 +339,29 @@ def _part(made: Any) -> tuple[str, bool | None, frozenset[str]]:
 
 
 def _of_loss(name: str, loss: MarginLoss) -> Card:
-    formula = loss.formula("z")
-    (curve,) = of_loss(loss).curves
+    formula, words = loss.formula("z"), LOSS_WORDS[name]
+    shown = of_loss(loss)
     users = [n for n, make in OBJECTIVES.items() if _uses(make(), formula)]
     return Card(
         name=name,
         kind="losses",
-        summary=f"Margin loss φ(z) = {formula}.",
+        summary=_loss_summary(name),
         text=(),
         formula=formula,
         latex=to_latex(formula),
         loss=facts(loss),
-        reach=(Reach("a pair", "z", "", satisfied(curve)),),
+        reach=(_reach_of(shown.curves[0], shown),),
         parts={"used by": ", ".join(users)} if users else {},
+        source=words.source,
+        pitfalls=words.pitfalls,
     )
 
 
+def _loss_summary(name: str) -> str:
+    return f"φ(z) = {LOSSES[name].formula('z')}: {LOSS_WORDS[name].about}."
+
+
 def _uses(objective: CostFunction, formula: str) -> bool:
+    if isinstance(objective, WeightedSum):
+        return any(_uses(part, formula) for _, part in objective.parts)
     return isinstance(objective, Objective) and objective.loss.formula("z") == formula

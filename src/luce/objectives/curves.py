@@ -22,7 +22,7 @@ from luce.objectives.pointwise import Pointwise
 from luce.objectives.ranking import ListObjective, Matrix
 from luce.objectives.score import Score
 from luce.objectives.terms import TargetMargin
-from luce.objectives.writing import total
+from luce.objectives.writing import bare, total
 
 Points: TypeAlias = Float[Tensor, " points"]
 Function: TypeAlias = Callable[[Points], Points]
@@ -98,7 +98,7 @@ class Satisfied:
     """Where a cost is done with a pair.
 
     Attributes:
-        at: the smallest x > 0 at which the slope is 0; if it never is, the largest at which it is
+        at: the smallest x ≥ 0 at which the slope is 0; if it never is, the largest at which it is
             still a tenth of that at 0; None where it is neither.
         how: which of the two.
     """
@@ -144,6 +144,8 @@ def satisfied(curve: Curve, scale: float = 1.0) -> Satisfied:
         return derivative(cost, torch.tensor([x], dtype=torch.float64)).item()
 
     start = slope(0.0)
+    if start == 0 and slope(-1e-6 / scale) < 0:
+        return Satisfied(0.0, "the slope is 0")
     if start >= 0:
         return Satisfied(None, "it does not fall at 0")
     x = torch.cat([torch.zeros(1), torch.logspace(-3, 5, 4000)]).double() / scale
@@ -239,9 +241,15 @@ def left_out(o: Objective) -> tuple[str, ...]:
         (o.margin_scale, "margin scale"),
         (o.view, "view"),
     ]
-    found = [f"{name} {term.formula}" for term, name in terms if term is not None]
+    found = [_named(name, term.formula) for term, name in terms if term is not None]
     found += [f"regularizer {total([r.formula])}" for r in o.regularizers]
     return (*found, "aggregate") if o.aggregate else tuple(found)
+
+
+def _named(name: str, formula: str) -> str:
+    """Name and formula, unless the formula is but the name again; explanations stand elsewhere."""
+    formula = bare(formula.partition("; ")[0])
+    return name if formula in name else f"{name} {formula}"
 
 
 def _of_responses(o: Pointwise) -> Curves:

@@ -72,8 +72,14 @@ def read_docstring(function: Callable[..., Any]) -> Docstring:
 
 
 def _paragraphs(lines: list[str]) -> list[str]:
-    blocks = "\n".join(lines).split("\n\n")
-    return [" ".join(block.split()) for block in blocks if block.strip()]
+    """A block whose lines all have columns, set apart by two spaces, is a list: `a: b; c: d`."""
+    found = []
+    for block in "\n".join(lines).split("\n\n"):
+        rows = [re.fullmatch(r"(\S+)  +(\S.*)", line) for line in block.splitlines()]
+        if all(rows) and len(rows) > 1:
+            block = "; ".join(f"{row[1]}: {row[2]}" for row in rows if row)
+        found.append(" ".join(block.split()))
+    return [block for block in found if block]
 
 
 def _entries(lines: list[str]) -> dict[str, str]:

@@ -2,10 +2,6 @@
 
 A list costs a function of the scores Ω of its responses and of the grades R that the annotator
 gave them. Lists of different lengths stand in one padded matrix; padding takes no part.
-
-[RRHF] Yuan et al. (2023), arXiv:2304.05302.     [PL] Rafailov et al. (2023), appendix A.3.
-[NCA] Chen et al. (2024), arXiv:2402.05369.      [EXO] Ji et al. (2024), arXiv:2402.00856.
-[LiPO] Liu et al. (2024), arXiv:2402.01878.
 """
 
 from collections.abc import Callable, Mapping
@@ -75,7 +71,8 @@ class ListLoss:
 
 
 def pairwise_hinge() -> ListLoss:
-    """Σ_{R_i > R_j} max(0, Ω_j − Ω_i) [RRHF, eq. 3; the margin is 0]."""
+    """Σ_{R_i > R_j} max(0, Ω_j − Ω_i) (Yuan et al., 2023, arXiv:2304.05302, eq. 3): the hinge
+    with a margin of 0."""
 
     def value(m: Matrix) -> PerGroup:
         behind = F.relu(m.omega[:, None, :] - m.omega[:, :, None])
@@ -86,7 +83,8 @@ def pairwise_hinge() -> ListLoss:
 
 def plackett_luce() -> ListLoss:
     """−Σ_k log softmax of the k-th best among those not better than it: the likelihood of the
-    ranking [PL, eq. 18]. Tied responses keep the order of the data."""
+    ranking (Rafailov et al., 2023, arXiv:2305.18290, appendix A.3). Tied responses keep the order
+    of the data."""
 
     def value(m: Matrix) -> PerGroup:
         low = torch.finfo(m.omega.dtype).min
@@ -100,7 +98,7 @@ def plackett_luce() -> ListLoss:
 
 
 def soft_cross_entropy(alpha: float = 0.01) -> ListLoss:
-    """−Σ softmax(R/α) log softmax(Ω) [NCA, eq. 9: InfoNCA]."""
+    """−Σ softmax(R/α) log softmax(Ω) (InfoNCA: Chen et al., 2024, arXiv:2402.05369, eq. 9)."""
 
     def value(m: Matrix) -> PerGroup:
         target, _ = m.probabilities(m.grade / alpha)
@@ -110,7 +108,8 @@ def soft_cross_entropy(alpha: float = 0.01) -> ListLoss:
 
 
 def noise_contrast(alpha: float = 0.01) -> ListLoss:
-    """−Σ [softmax(R/α) log σ(Ω) + (1/K) log σ(−Ω)] [NCA, eq. 11]."""
+    """−Σ [softmax(R/α) log σ(Ω) + (1/K) log σ(−Ω)] (NCA: Chen et al., 2024, arXiv:2402.05369,
+    eq. 11)."""
 
     def value(m: Matrix) -> PerGroup:
         target, _ = m.probabilities(m.grade / alpha)
@@ -122,7 +121,7 @@ def noise_contrast(alpha: float = 0.01) -> ListLoss:
 
 
 def forward_kl(beta_r: float = 0.1) -> ListLoss:
-    """KL(softmax(R/β_r) ‖ softmax(Ω)): DPO-rw [EXO, appendix]."""
+    """KL(softmax(R/β_r) ‖ softmax(Ω)): DPO-rw (Ji et al., 2024, arXiv:2402.00856, section 3)."""
 
     def value(m: Matrix) -> PerGroup:
         target, log_target = m.probabilities(m.grade / beta_r)
@@ -132,7 +131,7 @@ def forward_kl(beta_r: float = 0.1) -> ListLoss:
 
 
 def reverse_kl(beta_r: float = 0.1) -> ListLoss:
-    """KL(softmax(Ω) ‖ softmax(R/β_r)): EXO-rw [EXO, eq. 13]."""
+    """KL(softmax(Ω) ‖ softmax(R/β_r)): EXO-rw (Ji et al., 2024, arXiv:2402.00856, eq. 13)."""
 
     def value(m: Matrix) -> PerGroup:
         p, log_p = m.probabilities(m.omega)
@@ -143,7 +142,8 @@ def reverse_kl(beta_r: float = 0.1) -> ListLoss:
 
 def lambda_weighted(psi: Literal["score", "rank"] = "score") -> ListLoss:
     """Σ_{R_i > R_j} Δ_ij log(1 + e^(Ω_j − Ω_i)), Δ_ij = |2^ψ_i − 2^ψ_j| · |1/log(1 + τ_i) − 1/log(1
-    + τ_j)|, τ the rank (from 1) that the policy's own Ω gives, without gradient [LiPO, eq. 9].
+    + τ_j)|, τ the rank (from 1) that the policy's own Ω gives, without gradient (Liu et al.,
+    2024, arXiv:2402.01878, eq. 9).
 
     ψ is the grade itself, or with "rank" how many responses of the list were graded lower.
     """

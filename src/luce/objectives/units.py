@@ -184,7 +184,8 @@ def _tokens(one: Score, other: Score, source: str, target: str, tokens: float | 
 
 def scale_warning(objective: Any, mean_length: float | None = None) -> str | None:
     """A sentence where a β looks like one of the other family: of sums over a response (DPO's 0.1)
-    given to an objective that takes means per token (LN-DPO's 5), or the reverse. Else None.
+    given to an objective that takes means per token (LN-DPO's 5), or the reverse. Else None, as of
+    an objective's own default.
 
     Args:
         objective: any.
@@ -199,6 +200,8 @@ def scale_warning(objective: Any, mean_length: float | None = None) -> str | Non
     if name not in OBJECTIVES or score is None or (key := beta_key(name)) is None:
         return None
     beta, default = float(objective.parameters[key]), _default(name, key, score)
+    if beta == inspect.signature(resolve(name)).parameters[key].default:
+        return None
     if score.unit == "mean" and beta <= min(LARGEST_OF_SUMS, (default or math.inf) / FAR):
         usual, counts = "for sums over a response", "takes means over tokens"
         meant = beta * mean_length if mean_length else default

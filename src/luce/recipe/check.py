@@ -17,7 +17,7 @@ from luce.data.preview import GroupView, preview
 from luce.data.template import Renderer
 from luce.recipe.load import Resolved, load_recipe, written
 from luce.recipe.memory import MemoryEstimate, estimate_memory
-from luce.recipe.prepare import Data, compares, open_recipe, train_settings
+from luce.recipe.prepare import Data, compares, doubts, open_recipe, train_settings
 from luce.types import Group
 
 SHOWN = 3
@@ -34,6 +34,7 @@ class Findings:
         counts: of rows, groups, tokens, and of the ledger by `action/reason`.
         rows: the first rows as the model sees them.
         ledger: every row that is dropped, changed or noted.
+        doubts: what is allowed, but hardly meant.
         violations: invariants that a row breaks; none in a healthy recipe.
         memory: of one optimizer step.
     """
@@ -43,6 +44,7 @@ class Findings:
     counts: dict[str, int]
     rows: list[GroupView]
     ledger: list[dict[str, Any]]
+    doubts: list[str]
     violations: list[str]
     memory: MemoryEstimate
 
@@ -98,6 +100,7 @@ def check(resolved: Resolved) -> Findings:
         counts=data.dataset.counts,
         rows=[preview(group, model.tokenizer) for group in data.train[:SHOWN]],
         ledger=[dict(e) for e in data.ledger],
+        doubts=doubts(objective, data),
         violations=violations(groups, renderer),
         memory=memory,
     )
@@ -152,6 +155,7 @@ def as_text(findings: Findings) -> str:
             lines.append(f"  … and {len(findings.ledger) - 10} more")
     lines += ["", "memory of a step, estimated:"]
     lines += [f"  {size:>10}  {part}" for part, size in findings.memory.lines()]
+    lines += ["", *(f"warning: {doubt}" for doubt in findings.doubts)] if findings.doubts else []
     if findings.violations:
         lines += ["", f"{len(findings.violations)} violations:"]
         lines += [f"  {v}" for v in findings.violations[:10]]
@@ -185,6 +189,7 @@ def _plain(findings: Findings) -> dict[str, Any]:
         "rows": [asdict(row) for row in findings.rows],
         "ledger": findings.ledger,
         "ledger_counts": dict(tally(findings.ledger)),
+        "warnings": findings.doubts,
         "violations": findings.violations,
         "memory_bytes": asdict(findings.memory) | {"total": findings.memory.total},
     }

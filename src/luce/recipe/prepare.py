@@ -17,6 +17,7 @@ from luce.models.load import embedding_rows
 from luce.models.policy import CausalPolicy, LoraSettings, load_policy
 from luce.models.reward import RewardModel, load_reward_model
 from luce.objectives.needs import NEEDS, needs
+from luce.objectives.units import scale_warning
 from luce.recipe.load import Resolved
 from luce.recipe.schema import Recipe
 from luce.train.batch import check_rows
@@ -215,6 +216,13 @@ def first_batch(groups: Sequence[Group], budget: int, keep_last: bool = False) -
     """The first micro-batch in packed form: what self-checks are run on."""
     some = list(groups[:8])
     return pack([some[i] for i in micro_batches(some, budget)[0]], keep_last)
+
+
+def doubts(objective: CostFunction, data: Data) -> list[str]:
+    """What is allowed, but hardly meant: sentences, each with what it rests on."""
+    lengths = [int(branch.scored.sum()) for group in data.train for branch in group.branches]
+    remark = scale_warning(objective, sum(lengths) / len(lengths) if lengths else None)
+    return [remark] if remark else []
 
 
 def refuse_used_folder(folder: Path, resume: bool) -> None:

@@ -26,6 +26,7 @@ from luce.recipe.prepare import (
     Data,
     check_fit,
     describe_resolved,
+    doubts,
     first_batch,
     open_recipe,
     refuse_used_folder,
@@ -115,6 +116,8 @@ def _carry_out(
     console.print(f"{recipe.name}: {describe_resolved(resolved)}")
     model, renderer, data = open_recipe(resolved)
     _tell_data(console, data)
+    for doubt in doubts(objective, data):
+        console.print(f"warning: {doubt}", markup=False)
     _check_layout(console, model, data, recipe.train.max_tokens_per_batch)
     reference = prepare_reference(recipe, objective, model, data, folder, world, console)
     manifest = build_manifest(

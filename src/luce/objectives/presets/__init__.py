@@ -14,15 +14,14 @@ from luce.objectives.presets.batch import (
     beta_dpo,
     dr_dpo,
 )
+from luce.objectives.presets.divergences import chipo, fdpo
 from luce.objectives.presets.dpo import (
     cdpo,
-    chipo,
     discopop,
     dpo,
     dpo_nll,
     dpop,
     exo,
-    fdpo,
     gdpo,
     inpo,
     modpo,

@@ -111,7 +111,8 @@ def alpha_dpo(beta: float = 2.5, gamma: float = 0.6, alpha: float = 0.2) -> Obje
     the pair's margin of (log π/π_ref)/|y|.
 
     Args:
-        beta: what a nat per token is worth: raising it is satisfied by smaller differences.
+        beta: what a nat per token is worth: raising it makes smaller differences
+            suffice.
         gamma: target margin in nats per token (SimPO's γ/β): raising it asks for more.
         alpha: how far the target follows the pair: 0 is SimPO.
     """

@@ -40,6 +40,9 @@ def rdpo(beta: float = 0.1, alpha: float = 0.01) -> Objective:
         alpha: nats of margin per token of length: raising it takes more of the reward of length
             away.
 
+    Optimum:
+        Under a Luce annotator p*, π ∝ π_ref p*^(1/β) e^(−α|y|/β): that of DPO, less long.
+
     Pitfalls:
         the program of α-DPO: subtracts α (|chosen| − |rejected|), which rewards length.
 

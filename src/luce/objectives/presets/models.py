@@ -18,7 +18,8 @@ def mixture(K: int = 2, beta: float = 1.0, weights: tuple[float, ...] | None = N
 
     Args:
         K: how many annotators.
-        beta: what a nat is worth: raising it is satisfied by smaller differences.
+        beta: what a nat is worth: raising it makes smaller differences
+            suffice.
         weights: w, K positive numbers, taken relative to their sum; 1/K each unless given, and
             learnt where the batch has a `prior`.
 

@@ -76,7 +76,8 @@ def simpo(
     Llama-3-Base.
 
     Args:
-        beta: what a nat per token is worth: raising it is satisfied by smaller differences.
+        beta: what a nat per token is worth: raising it makes smaller differences
+            suffice.
         gamma: target margin, 1 unless one of the two is given: raising it asks for more.
         gamma_beta_ratio: γ/β, in place of γ.
 
@@ -112,7 +113,7 @@ def slic(delta: float = 1.0, lam: float = 0.1, nll: Literal["sum", "mean"] = "su
     The regularizing target is the chosen response.
 
     Args:
-        delta: the margin in nats at which a pair is satisfied.
+        delta: the margin in nats at which a pair is satisfied: raising it asks for more.
         lam: weight of the likelihood: raising it holds up the chosen responses.
         nll: the likelihood as a `sum` over tokens (the equation), or their `mean`.
 
@@ -166,7 +167,8 @@ def cpo(beta: float = 0.1, alpha: float = 1.0, nll: Literal["sum", "mean"] = "me
     """CPO: −log σ(β [log π(chosen) − log π(rejected)]) + α · NLL(chosen).
 
     Args:
-        beta: raising it is satisfied by smaller differences.
+        beta: what a nat is worth: raising it makes smaller differences
+            suffice.
         alpha: weight of the likelihood: raising it holds up the chosen responses.
         nll: the likelihood as the `mean` over the tokens of the response (the authors' program),
             or their `sum` (the equation).
@@ -190,7 +192,8 @@ def alphapo(beta: float = 2.5, alpha: float = 0.25, gamma: float = 0.25) -> Obje
     """AlphaPO: −log σ(β [r(chosen) − r(rejected)] − γ), r = (1 − π^(−α/|y|))/α.
 
     Args:
-        beta: what a unit of r is worth: raising it is satisfied by smaller differences.
+        beta: what a unit of r is worth: raising it makes smaller differences
+            suffice.
         alpha: shape of the reward: 0 is SimPO; raising it above 0 weighs unlikely responses more.
         gamma: target margin: raising it asks for more.
 
