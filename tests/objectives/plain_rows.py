@@ -6,6 +6,7 @@ gradient: central differences move the first only.
 """
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -255,3 +256,14 @@ def each(formula: Callable[..., float]) -> Callable[..., list[float]]:
 def room(name: str) -> set[str]:
     """The presets of a room of `luce.objectives.presets`."""
     return {n for n, make in OBJECTIVES.items() if make.__module__.endswith(f".presets.{name}")}
+
+
+def makers(module: Any, *kinds: type) -> set[str]:
+    """The public functions of a module that make one of these."""
+    return {
+        name
+        for name, made in vars(module).items()
+        if not name.startswith("_")
+        and inspect.isfunction(made)
+        and made.__annotations__.get("return") in kinds
+    }
