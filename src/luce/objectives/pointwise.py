@@ -250,7 +250,8 @@ class Pointwise:
     @torch.no_grad()
     def metrics(self, batch: Any) -> Mapping[str, PerGroup]:
         """rewards/*, logps/*, logps_per_token/* and length/*: of unpaired rows with `chosen` the
-        desirable responses and `rejected` the others (nan elsewhere). Also the `statistics`."""
+        desirable responses and `rejected` the others (nan elsewhere); no logps where a reward
+        model gave the scores. Also the `statistics`."""
         if isinstance(batch, Pairs):
             chosen, rejected = self._scores(batch)
             return {**pair_metrics(batch, chosen, rejected, chosen - rejected)}
@@ -259,7 +260,7 @@ class Pointwise:
         values: dict[str, PerGroup] = {}
         for role, mine in (("chosen", desirable), ("rejected", ~desirable)):
             reported = {f"rewards/{role}": omega, f"length/{role}": y.length}
-            reported |= log_prob_metrics(y, role)
+            reported |= log_prob_metrics(y, role) if y.reward is None else {}
             values |= {name: torch.where(mine, value, nan) for name, value in reported.items()}
         statistics = self.statistics(batch)
         return values | {name: v for name, v in statistics.items() if name not in SHOWN_ALREADY}
