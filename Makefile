@@ -14,7 +14,7 @@ ifneq ($(TORCH),torch==2.13.0)
 PINS := $(VENV)/constraints.txt
 endif
 
-.PHONY: demo test check mutants setup format clean
+.PHONY: demo test check mutants docs setup format clean
 
 demo: $(STAMP)
 	$(BIN)/luce demo --output-dir $(DEMO)
@@ -31,6 +31,9 @@ check: $(STAMP)
 
 mutants: $(STAMP)
 	$(BIN)/python tests/mutants.py --jobs $(WORKERS)
+
+docs: $(STAMP)
+	$(BIN)/python -m luce.objectives.page docs
 
 setup: $(STAMP)
 

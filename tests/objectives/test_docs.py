@@ -1,31 +1,76 @@
-"""The page on objectives says what the table does."""
+"""The pages on objectives say what the tables do, and are what their program writes."""
 
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from luce.objectives import LABELS, LOSSES, OBJECTIVES, REGULARIZERS, SCORES
-from luce.objectives.build import defaults
+from luce.errors import LuceError
+from luce.objectives.cards import TABLES, card
+from luce.objectives.page import cards_page, presets_table, with_tables, write_pages
+from luce.objectives.presets import OBJECTIVES
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "objectives.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+WRITE = "python -m luce.objectives.page docs"
+
+
+@cache
+def page() -> str:
+    return cards_page()
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_the_page_of_cards_is_what_its_program_writes():
+    assert read("cards.md") == page(), f"run: {WRITE}"
+
+
+def test_the_tables_of_the_overview_are_what_their_program_writes():
+    assert read("objectives.md") == with_tables(read("objectives.md")), f"run: {WRITE}"
+
+
+def test_a_table_that_somebody_edited_is_written_anew():
+    right = read("objectives.md")
+    edited = right.replace("[`dpo`]", "[`dqo`]")
+    assert edited != right == with_tables(edited)
+
+
+def test_a_page_without_the_comments_is_an_error(tmp_path):
+    (tmp_path / "objectives.md").write_text("# Objectives\n")
+    with pytest.raises(LuceError, match="no comments `presets: …`"):
+        write_pages(tmp_path)
+    assert not (tmp_path / "cards.md").exists()
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_page_has_the_defaults_formula_and_source_of_every_objective(name):
-    objective = OBJECTIVES[name]()
-    settings = ", ".join(f"{key}={value}" for key, value in defaults(name).items())
-    cells = (
-        f"`{name}({settings})`",
-        objective.structure,
-        "`" + objective.formula.replace("|", "\\|") + "`",
-        objective.source,
-    )
-    assert f"| {' | '.join(cells)} |" in PAGE.read_text(encoding="utf-8")
+def test_every_objective_has_its_formula_and_source_on_the_page_of_cards(name):
+    section = read("cards.md").split(f"\n### {name}\n")[1].split("\n### ")[0]
+    shown = card(name)
+    assert f"```text\n{OBJECTIVES[name]().formula}\n```" in section
+    assert f"| source | {shown.source} |" in section
+    for parameter in shown.parameters:
+        assert f"| `{parameter.name} = " in section
 
 
-@pytest.mark.parametrize(
-    "table", [SCORES, LOSSES, LABELS, REGULARIZERS], ids=lambda t: next(iter(t))
-)
-def test_the_page_names_every_part(table):
-    page = PAGE.read_text(encoding="utf-8")
-    assert [name for name in table if f"`{name}`" not in page] == []
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_has_a_row_in_the_overview_that_leads_to_its_card(name):
+    (row,) = [r for r in read("objectives.md").splitlines() if r.startswith(f"| [`{name}`](")]
+    link, cost, source = re.split(r" (?<!\\)\| ", row.strip("| "))
+    assert link == f"[`{name}`](cards.md#{name})" and cost and source
+    assert f"\n### {name}\n" in read("cards.md")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TABLES if kind != "objectives"])
+def test_both_pages_name_every_part(kind):
+    for file in ("objectives.md", "cards.md"):
+        assert [name for name in TABLES[kind] if f"`{name}`" not in read(file)] == []
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_head():
+    for text in (page(), presets_table()):
+        for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
+            cells = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
+            assert len(cells) == 1, table

@@ -46,7 +46,7 @@ def convert(
         f"{found.target_key} = {found.target_beta:g}{length}."
     )
     lowest = f"{found.lowest:.4g} {found.unit}".strip()
-    print(f"Near the reference both costs are lowest at a margin of {lowest}.")
+    print(f"Near the reference the parabolas of both costs are lowest at a margin of {lowest}.")
 
 
 def _named(text: str, flag: str) -> tuple[str, dict]:

@@ -60,18 +60,9 @@ def _group(kind: Kind, name: str) -> str:
     """Of objectives what rows they take, and whether they compare with a reference."""
     if kind != "objectives":
         return ""
-    from luce.objectives.card_lines import STRUCTURES
-    from luce.objectives.presets import OBJECTIVES
+    from luce.objectives.card_lines import group
 
-    objective = OBJECTIVES[name]()
-    rows = STRUCTURES[objective.structure]
-    if "reward" in objective.needs:
-        return f"{rows}, a reward model"
-    if objective.structure == "demonstration":
-        return rows
-    if objective.scope == "batch":
-        return f"{rows}, the whole batch at once"
-    return f"{rows}, with{'' if 'reference' in objective.needs else 'out'} a reference"
+    return group(name)
 
 
 def _needs(entry: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from luce.objectives.anatomy import LossFacts
 from luce.objectives.cards import Card, Parameter, Reach
 from luce.objectives.check import number
+from luce.objectives.presets import OBJECTIVES
 
 Lines: TypeAlias = list[tuple[str, str]]
 
@@ -29,6 +30,23 @@ STRUCTURES = {
     "list": "lists of graded responses",
     "demonstration": "demonstrations",
 }
+
+
+def group(name: str) -> str:
+    """Among which objectives a preset stands: by its rows, and by what it compares with.
+
+    >>> group("dpo"), group("rrhf")
+    ('pairs, with a reference', 'lists of graded responses, without a reference')
+    """
+    objective = OBJECTIVES[name]()
+    rows = STRUCTURES[objective.structure]
+    if "reward" in objective.needs:
+        return f"{rows}, a reward model"
+    if objective.structure == "demonstration":
+        return rows
+    if objective.scope == "batch":
+        return f"{rows}, the whole batch at once"
+    return f"{rows}, with{'' if 'reference' in objective.needs else 'out'} a reference"
 
 
 def short(value: float) -> str:

@@ -130,7 +130,10 @@ def convert_beta(
 def _key(name: str) -> str:
     key = beta_key(name)
     if key is None:
-        raise LuceError(f"{name}: has no β to convert, only objectives with one of {BETAS} do.")
+        *others, last = (f"`{key}`" for key in BETAS)
+        raise LuceError(
+            f"{name}: has no β to convert, which would be its {', '.join(others)} or {last}."
+        )
     return key
 
 
