@@ -267,3 +267,10 @@ def makers(module: Any, *kinds: type) -> set[str]:
         and inspect.isfunction(made)
         and made.__annotations__.get("return") in kinds
     }
+
+
+LISTS_OF_TWO = [
+    [(ROWS[0].w, 0.4), (ROWS[0].l, 0.9)],
+    [(ROWS[1].w, 0.8), (ROWS[1].l, 0.2)],
+]
+"""(response, grade)."""

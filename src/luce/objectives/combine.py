@@ -64,7 +64,10 @@ class WeightedSum:
     @property
     def formula(self) -> str:
         """Every part with its weight."""
-        return total(_weighted(weight, part.formula) for weight, part in self.parts)
+        terms = [_weighted(weight, part.formula) for weight, part in self.parts]
+        if self.structure == "unpaired":  # each says of both kinds of responses what they cost
+            return " + ".join(terms)
+        return total(terms)
 
     def margin(self, batch: Any) -> PerGroup:
         """The first part's."""
@@ -110,7 +113,7 @@ class WeightedSum:
 def _weighted(weight: float, formula: str) -> str:
     """λ · cost, with what needs explaining after it."""
     if formula.startswith("desirable: "):
-        return f"{number(weight)}·[{formula}]"
+        return f"[{formula}]" if weight == 1 else f"{number(weight)}·[{formula}]"
     cost, _, where = formula.partition("; ")
     if weight != 1:
         cost = f"{number(weight)}·[{cost}]" if is_sum(cost) else f"{number(weight)}·{cost}"
