@@ -214,7 +214,14 @@ def test_metrics_of_lists(name):
     gaps = [score(x) - score(y) for x, y in zip(best, worst, strict=True)]
     assert found["rewards/margins"] == pytest.approx(gaps)
     assert found["logps/chosen"] == pytest.approx([y.l for y in best])
+    assert found["logps/rejected"] == pytest.approx([y.l for y in worst])
+    assert found["logps_per_token/chosen"] == pytest.approx([y.m for y in best])
+    assert found["length/chosen"] == [y.n for y in best]
     assert found["length/rejected"] == [y.n for y in worst]
+    assert ("nll" in found) == (name == "rrhf")
+    if name == "rrhf":
+        assert found["nll"] == pytest.approx([-y.m for y in best])
+        assert "nll" not in OBJECTIVES["rrhf"](sft_weight=0.0).metrics(batch)
     for row, accuracy in zip(LISTS, found["rewards/accuracies"], strict=True):
         wanted = graded_pairs([r for _, r in row])
         omega = [score(y) for y, _ in row]

@@ -262,7 +262,7 @@ class ListObjective:
     def metrics(self, batch: Lists) -> Mapping[str, PerGroup]:
         """rewards/*, logps/*, logps_per_token/* and length/* of the best (`chosen`) and the worst
         (`rejected`) response; rewards/accuracies, the share of differently graded pairs that Ω
-        orders as the grades do (ties of Ω count half); nll of the best."""
+        orders as the grades do (ties of Ω count half); nll of the best where it counts."""
         m = self.matrix(batch)
         ordered = torch.sign(m.omega[:, :, None] - m.omega[:, None, :]) / 2 + 0.5
         preferred = m.preferred().to(ordered.dtype)
@@ -275,6 +275,8 @@ class ListObjective:
             values[f"rewards/{role}"] = omega[index]
             values |= log_prob_metrics(y, role) if y.reward is None else {}
             values[f"length/{role}"] = y.length
+            if role == "chosen" and self.best_nll:
+                values["nll"] = -y.log_prob / y.length
         return values
 
     def statistics(self, batch: Lists) -> Mapping[str, PerGroup]:
