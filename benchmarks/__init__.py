@@ -1,0 +1,1 @@
+"""Luce beside TRL: the same pairs, the same weights, the same process. `python -m benchmarks -h`."""

@@ -1,0 +1,122 @@
+"""luce's own step: the trainer of `luce train` on groups that it is given, weights left alone.
+
+`Trainer.steps` does what it does in a run: rows of the step, packing, forward, objective, backward,
+gradient norm, record. Only the optimizer is replaced by one that updates nothing, so that every
+round sees the same weights.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import luce
+from benchmarks.corpora import Pair, as_group
+from benchmarks.trl_side import BETA, words_tokenizer
+from luce.data.pack import pack
+from luce.models.load import LoraSettings
+from luce.models.policy import CausalPolicy
+from luce.models.reference import ReferencePolicy, compute_reference
+from luce.train.learner import Learner
+from luce.train.learners import PolicyLearner
+from luce.train.settings import TrainSettings
+from luce.train.trainer import Trainer
+from luce.types import Group, Responses
+
+
+class Still:
+    """An optimizer that leaves the weights where they are."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self.parameters = parameters
+        self.param_groups: list[dict[str, Any]] = []
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Nothing."""
+
+
+class OnlineLearner:
+    """A policy whose reference is asked in every step, on the same packed row."""
+
+    def __init__(self, policy: CausalPolicy, reference: ReferencePolicy) -> None:
+        self.policy, self.reference = policy, reference
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        return self.policy.trainable()
+
+    def respond(self, groups: Sequence[Group]) -> Responses:
+        packed = pack(groups).to(self.policy.device)
+        reference = self.reference.log_probs(packed)
+        return Responses(self.policy.log_probs(packed), packed.lengths, reference)
+
+
+class LuceSide:
+    """A policy and its reference in luce's trainer.
+
+    Args:
+        policy: all weights trainable, or an adapter.
+        reference: None: the policy without its adapter.
+        folder: for the reference's log-probabilities.
+        bf16: autocast.
+        lora: of a fresh adapter on the policy.
+        budget: tokens of a micro-batch.
+    """
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        reference: nn.Module | None,
+        folder: Path,
+        bf16: bool = False,
+        lora: LoraSettings | None = None,
+        budget: int = TrainSettings.max_tokens_per_batch,
+    ) -> None:
+        self.policy = CausalPolicy(policy, words_tokenizer(), "policy", lora=lora)
+        other, kind = self.policy, "base"
+        if reference is not None:
+            other, kind = CausalPolicy(reference, words_tokenizer(), "reference"), "path"
+        if bf16:
+            self.policy.autocast = other.autocast = torch.bfloat16
+        identity = self.policy.hash(adapters=False) if reference is None else other.hash()
+        self.reference = ReferencePolicy(kind, "reference", identity, other)
+        self.folder, self.budget = folder, budget
+        self._runs: dict[tuple[int, bool], Iterator[dict[str, Any]]] = {}
+
+    def precompute(self, pairs: Sequence[Pair]) -> None:
+        """Keeps the reference's log-probabilities of these pairs, as a run does."""
+        groups = [as_group(pair) for pair in pairs]
+        self.cache = compute_reference(self.reference, groups, pack, self.folder)
+
+    def step(self, pairs: Sequence[Pair], online: bool = False) -> float:
+        """Gradients of the mean loss over these pairs; returns the loss."""
+        key = (id(pairs), online)
+        if key not in self._runs:
+            self._runs[key] = self._trainer(pairs, online).steps()
+        return next(self._runs[key])["loss"]
+
+    def prepare(self, pairs: Sequence[Pair], online: bool = False) -> None:
+        """Makes the trainer of a batch, which a run makes once."""
+        self._runs[id(pairs), online] = self._trainer(pairs, online).steps()
+
+    def _trainer(self, pairs: Sequence[Pair], online: bool) -> Trainer:
+        learner: Learner
+        if online:
+            learner = OnlineLearner(self.policy, self.reference)
+        else:
+            learner = PolicyLearner(self.policy, self.cache)
+        settings = TrainSettings(
+            batch_size=len(pairs),
+            max_steps=1 << 30,
+            max_tokens_per_batch=self.budget,
+        )
+        groups = [as_group(pair, n) for n, pair in enumerate(pairs)]
+        trainer = Trainer(learner, luce.dpo(beta=BETA), groups, settings)
+        still: Any = Still(list(trainer.parameters.values()))
+        trainer.optimizer = still
+        return trainer

@@ -1,0 +1,191 @@
+"""One case: luce and TRL on the same pairs from the same weights, step by step in one process."""
+
+import copy
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, TaskType
+
+from benchmarks import corpora, flops, shapes
+from benchmarks.alternate import Timing, Variant, alternate
+from benchmarks.cases import Case
+from benchmarks.corpora import Pair
+from benchmarks.luce_side import LuceSide
+from benchmarks.trl_side import DEFAULTS, TUNED, UNCHECKPOINTED, Settings, TrlSide
+from luce.models.load import LoraSettings, add_lora
+
+LUCE, ONLINE = "luce", "luce, reference in the step"
+TRL = {
+    "TRL defaults": DEFAULTS,
+    "TRL without checkpointing": UNCHECKPOINTED,
+    "TRL tuned": TUNED,
+}
+GROUPED = "TRL tuned, grouped by length"
+LUCE_GROUPED = "luce, on the grouped batches"
+VARIANTS = (LUCE, ONLINE, *TRL, GROUPED, LUCE_GROUPED)
+RANK, ALPHA = 16, 32
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a case runs on: batches as they come, batches of like length, FLOPs and tokens of each.
+
+    Attributes:
+        mixed, grouped: one batch for each round.
+    """
+
+    mixed: list[list[Pair]]
+    grouped: list[list[Pair]]
+
+    def of(self, variant: str) -> list[list[Pair]]:
+        """The batches of a variant."""
+        return self.grouped if variant in (GROUPED, LUCE_GROUPED) else self.mixed
+
+
+def work(case: Case, rounds: int, seed: int = 0) -> Work:
+    """The batches of a case."""
+    pairs = corpora.load(case.data, shapes.SHAPES[case.shape].vocabulary, seed)
+    if case.pool:
+        pairs = [pair for pair in pairs if pair.width <= case.pool]
+    size = case.batch_size
+    return Work(corpora.batches(pairs, size, rounds), corpora.grouped_batches(pairs, size, rounds))
+
+
+@dataclass
+class Sides:
+    """The models of a case; a side is made where a variant asks for it."""
+
+    case: Case
+    folder: Path
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        shape = shapes.SHAPES[self.case.shape]
+        # on a GPU the frozen base of an adapter is kept in bfloat16, as everybody keeps it
+        half = self.device == "cuda" and self.case.lora
+        dtype = torch.bfloat16 if half else torch.float32
+        self._source = shapes.reference_model(shape, self.device, dtype)
+
+    def luce(self) -> LuceSide:
+        if not self.case.lora:
+            reference, policy = copy.deepcopy(self._source), shapes.policy_model(self._source)
+            return LuceSide(policy, reference, self.folder / "cache", self.case.bf16)
+        settings = LoraSettings(r=RANK, alpha=ALPHA)
+        base = copy.deepcopy(self._source)
+        adapted = add_lora(base, settings, TaskType.CAUSAL_LM, 0, "policy")
+        shapes.perturb(adapted)
+        return LuceSide(adapted, None, self.folder / "cache", self.case.bf16, settings)
+
+    def trl(self) -> TrlSide:
+        if not self.case.lora:
+            reference, policy = copy.deepcopy(self._source), shapes.policy_model(self._source)
+            return TrlSide(policy, reference, self.folder / "trl", self.case.bf16)
+        lora = LoraConfig(
+            r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type=TaskType.CAUSAL_LM
+        )
+        base = copy.deepcopy(self._source)
+        side = TrlSide(base, None, self.folder / "trl", self.case.bf16, lora)
+        match_adapter(side.network, copy.deepcopy(self._source))
+        return side
+
+
+def match_adapter(network: torch.nn.Module, base: Any) -> None:
+    """Gives TRL's adapter the weights of luce's."""
+    settings = LoraSettings(r=RANK, alpha=ALPHA)
+    other = add_lora(base, settings, TaskType.CAUSAL_LM, 0, "policy")
+    shapes.perturb(other)
+    theirs = dict(network.named_parameters())
+    with torch.no_grad():
+        for name, parameter in other.named_parameters():
+            if parameter.requires_grad:
+                theirs[name].copy_(parameter)
+
+
+def runner(
+    variant: str, sides: Sides, cells: dict[str, Any], batches: Sequence[list[Pair]]
+) -> Callable[[list[Pair]], float]:
+    """The step of a variant, everything that a run does once done."""
+    if variant in (LUCE, ONLINE, LUCE_GROUPED):
+        side: LuceSide = cells.setdefault("luce", None) or sides.luce()
+        cells["luce"] = side
+        online = variant == ONLINE
+        if not online:
+            side.precompute([pair for batch in batches for pair in batch])
+        for batch in batches:
+            side.prepare(batch, online)
+        return partial(side.step, online=online)
+    settings: Settings = TRL.get(variant, TUNED)
+    trl: TrlSide = cells.setdefault("trl", None) or sides.trl()
+    cells["trl"] = trl
+    if settings.precomputed:
+        trl.precompute([pair for batch in batches for pair in batch])
+    return partial(trl.step, settings=settings)
+
+
+def run(
+    case: Case, rounds: int, device: str = "cpu", told: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Times of every variant, and what is needed to judge them; JSON-able."""
+    found = work(case, rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        sides, cells = Sides(case, Path(folder), device), {}
+        warm = [found.mixed[0][:1], found.grouped[0][:1]]
+        groups = {}
+        for names in ((LUCE, ONLINE, *TRL), (LUCE_GROUPED, GROUPED)):
+            batches = found.of(names[0])
+            extra = warm[0] if names[0] == LUCE else warm[1]
+            variants = [Variant(n, runner(n, sides, cells, [*batches, extra])) for n in names]
+            for variant in variants:  # what happens once happens before the clock runs
+                variant.step(extra)
+            groups |= alternate(variants, batches, case.tolerance, device, told)
+        trl: TrlSide = cells["trl"]
+        dtype = torch.bfloat16 if case.bf16 else torch.float32
+        peak = flops.gemm_peak(dtype, device)
+        padded = [trl.padded_tokens(batch) for batch in found.mixed]
+        layout = cells["luce"].policy.layout
+    return {
+        "case": asdict(case),
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "source": corpora.source(case.data),
+        "layout": layout,
+        "times": {name: [asdict(t) for t in times] for name, times in groups.items()},
+        "useful": {name: useful(case, found.of(name)) for name in ("luce", GROUPED)},
+        "padded_tokens": statistics.mean(padded),
+        "gemm_peak": peak,
+        "loss_difference": loss_difference(groups),
+    }
+
+
+def useful(case: Case, batches: Sequence[Sequence[Pair]]) -> dict[str, list[float]]:
+    """Needed FLOPs, input tokens with the prompt once, and scored tokens of each batch."""
+    shape = shapes.SHAPES[case.shape]
+    return {
+        "flops": [
+            flops.needed(
+                shape,
+                [(len(p.prompt), (len(p.chosen), len(p.rejected))) for p in batch],
+                frozen_head=case.lora,
+            )
+            for batch in batches
+        ],
+        "tokens": [sum(p.shared for p in batch) for batch in batches],
+        "scored": [sum(p.scored for p in batch) for batch in batches],
+    }
+
+
+def loss_difference(groups: dict[str, list[Timing]]) -> float:
+    """The largest distance between luce's loss and another's on the same batch."""
+    worst = 0.0
+    for name, times in groups.items():
+        mine = groups[LUCE_GROUPED if name == GROUPED else LUCE]
+        if name != LUCE_GROUPED:
+            worst = max([worst, *(abs(a.loss - b.loss) for a, b in zip(times, mine, strict=True))])
+    return worst
