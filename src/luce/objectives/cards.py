@@ -228,9 +228,14 @@ def _of_objective(
         pbde=None if score is None else _pbde(score),
         recovers=_recovers(objective),
         optimum=doc.optimum,
-        source=objective.source if isinstance(objective, OURS) else "",
+        source=source_of(objective),
         pitfalls=doc.pitfalls,
     )
+
+
+def source_of(objective: CostFunction) -> str:
+    """Paper and equation; "" of an objective of somebody else's class."""
+    return objective.source if isinstance(objective, OURS) else ""
 
 
 def _latex(formula: str) -> str:

@@ -54,7 +54,8 @@ def _piece(text: str, i: int) -> tuple[str, int]:
         return digits[0], digits.end()
     if text[i] in "^_":
         inner, end = _argument(text, i + 1)
-        return f"{text[i]}{{{inner}}}", end
+        apart = text[end : end + 1] == " " and text[end + 1] not in APART
+        return f"{text[i]}{{{inner}}}" + (r"\," if apart else ""), end
     if words := re.compile(r"[A-Za-z]+(-[A-Za-z]+)*( [A-Za-z]+(-[A-Za-z]+)*)*").match(text, i):
         return _words(text, words[0], i)
     if text[i] not in SIGNS:
@@ -64,7 +65,7 @@ def _piece(text: str, i: int) -> tuple[str, int]:
 
 def _argument(text: str, i: int) -> tuple[str, int]:
     """What is raised or lowered: a bracket, a number, a word."""
-    if text[i] == "(":
+    if text[i : i + 1] == "(":
         depth = 0
         for j in range(i, len(text)):
             depth += (text[j] in CLOSING) - (text[j] in CLOSING.values())

@@ -17,7 +17,7 @@ from luce.objectives.card_lines import (
     parameter_lines,
     short,
 )
-from luce.objectives.cards import TABLES, Card, card, summary
+from luce.objectives.cards import TABLES, Card, card, source_of, summary
 from luce.objectives.presets import OBJECTIVES
 
 INTRODUCTION = """\
@@ -72,7 +72,7 @@ def presets_table() -> str:
             (
                 f"[`{name}`](cards.md#{name})",
                 _text(summary("objectives", name)),
-                _text(OBJECTIVES[name]().source),
+                _text(source_of(OBJECTIVES[name]())),
             )
             for name in names
         ]

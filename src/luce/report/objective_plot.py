@@ -103,7 +103,7 @@ def _colors(what: Curves) -> list[str]:
 def _range(what: Curves) -> tuple[float, float]:
     """As far as the cost is interesting, a little beyond where it is satisfied."""
     found = [satisfied(curve, what.scale).at for curve in what.curves]
-    far = max((at for at in found if at is not None), default=5 / what.scale)
+    far = max((at for at in found if at is not None), default=0.0) or 5 / what.scale
     both = any(not curve.rising for curve in what.curves)
     return (-1.3 * far if both else -far), 1.3 * far if both else 1.6 * far
 
