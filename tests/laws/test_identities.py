@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from law_batches import LAW, batch_of, certain, hard, joined, leaves, make_pairs, some_pairs
 
@@ -71,6 +71,8 @@ from luce.objectives.presets import (
 from luce.objectives.scores import geometric, log_odds, log_prob, log_ratio, mean_log_prob
 from luce.types import Demonstrations, Lists, Pairs, Unpaired
 
+FEW = settings(LAW, max_examples=6)
+
 
 def same(one, other, pairs: Pairs, scale: float = 1.0) -> None:
     """Both cost the same on these pairs, up to a factor, and so do their gradients."""
@@ -111,13 +113,13 @@ LIKE_DPO = {
 
 @pytest.mark.parametrize("name", LIKE_DPO)
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_with_its_parameter_at_its_end_it_is_dpo(name, pairs):
     same(LIKE_DPO[name], dpo(), pairs)
 
 
 @given(pairs=some_pairs(least=1, most=1))
-@LAW
+@FEW
 def test_of_a_batch_of_one_pair(pairs):
     """No other pair to be sorted with, to be pooled with, or to be standardized by."""
     for one in (aot(), aot_unpaired(), dr_dpo()):
@@ -126,7 +128,7 @@ def test_of_a_batch_of_one_pair(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_limits_of_dpo(pairs):
     """β′ → ∞ is the mean of the batch; α → 0 the reverse KL; ε → 0 the hard label, up to ε."""
     mean = dr_dpo(beta_prime=1e7)(pairs)
@@ -136,7 +138,7 @@ def test_limits_of_dpo(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_of_certain_labels(pairs):
     one = certain(pairs)
     same(gdpo(), dpo(), one)
@@ -149,7 +151,7 @@ def test_of_certain_labels(pairs):
 
 @pytest.mark.parametrize("beta", [0.1, 0.7, 3.0])
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_gpo_square_is_beta_squared_times_ipo_at_half_beta(beta, pairs):
     same(gpo_square(beta), ipo(beta / 2), pairs, beta**2)
 
@@ -163,7 +165,7 @@ def test_that_identity_with_its_number():
 
 @pytest.mark.parametrize("gamma", [0.05, 2.0])
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_a_hinge_on_a_scaled_ratio_is_a_scaled_hinge_with_delta_one_over_gamma(gamma, pairs):
     one = certain(pairs)
     h = Objective(log_ratio(1.0), LOSSES["hinge"]).margin(one)
@@ -175,7 +177,7 @@ def test_a_hinge_on_a_scaled_ratio_is_a_scaled_hinge_with_delta_one_over_gamma(g
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_of_the_luce_rule(pairs):
     luce_of_means = Objective(mean_log_prob(1.0), LOSSES["logistic"])
     same(Objective(geometric(1.0), LOSSES["logistic"]), luce(), pairs)
@@ -190,7 +192,7 @@ def test_of_the_luce_rule(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_under_a_reference_that_is_certain(pairs):
     bare = with_certain_reference(pairs)
     same(dpo(), cpo(alpha=0.0), bare)
@@ -200,7 +202,7 @@ def test_under_a_reference_that_is_certain(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_of_the_length_normalized(pairs):
     same(alphapo(alpha=0.0, beta=2.0, gamma=1.0), simpo(), pairs)
     near = alphapo(alpha=1e-7, beta=2.0, gamma=1.0)(pairs)
@@ -210,7 +212,7 @@ def test_of_the_length_normalized(pairs):
 
 
 @given(pairs=some_pairs(longest=1))
-@LAW
+@FEW
 def test_of_responses_of_one_token(pairs):
     same(ln_dpo(beta=0.1), dpo(), pairs)
     same(ipo(0.3, per_token=True), ipo(0.3), pairs)
@@ -220,7 +222,7 @@ def test_of_responses_of_one_token(pairs):
 
 
 @given(seed=st.integers(0, 999), n=st.integers(1, 4))
-@LAW
+@FEW
 def test_of_responses_of_equal_length(seed, n):
     """(h/n − 1/2τ)² = (h − n/2τ)² / n² = ipo(τ/n) / n²."""
     pairs = make_pairs(seed, ((n, n), (n, n)))
@@ -231,7 +233,7 @@ def test_of_responses_of_equal_length(seed, n):
 
 
 @given(pairs=some_pairs(), eps=st.floats(0, 0.45))
-@LAW
+@FEW
 def test_of_label_models(pairs, eps):
     """A flip rate is a softer label, and its correction a sharper one."""
     label = pairs.label
@@ -245,7 +247,7 @@ def test_of_label_models(pairs, eps):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_of_squares(pairs):
     """REBEL's regression; INPO with τ = η; IPO as half of its square; SPPO without its half."""
     one = certain(pairs)
@@ -260,7 +262,7 @@ def test_of_squares(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_an_earlier_iterate_at_the_reference_is_ipo(pairs):
     history = {
         side: replace(y, columns={**y.columns, "history": y.reference_tokens})
@@ -270,7 +272,7 @@ def test_an_earlier_iterate_at_the_reference_is_ipo(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_without_what_they_add(pairs):
     """No divergence, certain tokens, a bound out of reach: DPO."""
 
@@ -301,7 +303,7 @@ def as_lists(pairs: Pairs) -> Lists:
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_a_list_of_two_is_a_pair(pairs):
     one, lists = certain(pairs), as_lists(pairs)
     for ranked in (plackett_luce(), infonca(beta=0.1, alpha=1e-3), dpo_rw(beta_r=1e-3)):
@@ -318,7 +320,7 @@ def test_a_list_of_two_is_a_pair(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_the_entropy_of_equal_grades_is_that_of_their_number(pairs):
     """Cross-entropy less divergence is log K, in ragged lists."""
     objective = plackett_luce(beta=0.3)
@@ -337,7 +339,7 @@ def singles(pairs: Pairs) -> Unpaired:
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_apo_zero_is_kto_without_a_baseline_on_both_responses(pairs):
     one = certain(pairs)
     costs = kto()(singles(pairs)).reshape(2, -1).sum(0)
@@ -349,7 +351,7 @@ def test_apo_zero_is_kto_without_a_baseline_on_both_responses(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_nca_of_a_pair_is_that_of_its_responses(pairs):
     one = certain(pairs)
     each = Pointwise(log_ratio(0.01), pointwise.noise_contrast(0.5))
@@ -357,7 +359,7 @@ def test_nca_of_a_pair_is_that_of_its_responses(pairs):
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_the_likelihood_of_the_chosen_response_is_the_cost_of_imitating_it(pairs):
     one, y = certain(pairs), Demonstrations(pairs.chosen)
     for with_it, without in (
@@ -371,7 +373,7 @@ def test_the_likelihood_of_the_chosen_response_is_the_cost_of_imitating_it(pairs
 
 
 @given(pairs=some_pairs())
-@LAW
+@FEW
 def test_a_reward_model_on_implicit_rewards_is_dpo(pairs):
     one, score = replace(pairs, margin=None), log_ratio(0.1)
     graded = replace(

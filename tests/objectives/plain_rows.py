@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 
-from luce.objectives import OBJECTIVES
 from luce.types import Demonstrations, Lists, Pairs, Responses, Unpaired
 
 E, LOG = math.exp, math.log
@@ -251,11 +250,6 @@ def each(formula: Callable[..., float]) -> Callable[..., list[float]]:
         return [formula(y, s, **parameters) for y, s in zip(rows, still, strict=True)]
 
     return of_all
-
-
-def room(name: str) -> set[str]:
-    """The presets of a room of `luce.objectives.presets`."""
-    return {n for n, make in OBJECTIVES.items() if make.__module__.endswith(f".presets.{name}")}
 
 
 def makers(module: Any, *kinds: type) -> set[str]:

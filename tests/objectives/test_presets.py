@@ -1,9 +1,15 @@
-"""What every preset reads of a batch, and what it says where that is missing."""
+"""Every preset has a worked number; what it reads of a batch, and what it says where that is
+missing."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import test_presets_batch
+import test_presets_dpo
+import test_presets_free
+import test_presets_lists
+import test_presets_pointwise
 import torch
 
 from luce.errors import LuceError
@@ -11,6 +17,19 @@ from luce.objectives import OBJECTIVES, Objective, WeightedSum
 from luce.objectives.needs import NEEDS, TOKEN_COLUMNS, column, given, needs, union
 from luce.objectives.sample import sample, sides
 from luce.types import CostFunction, Pairs, Responses
+
+WORKED = [
+    test_presets_dpo.WORKED,
+    test_presets_free.WORKED,
+    test_presets_pointwise.WORKED,
+    test_presets_lists.WORKED,
+    test_presets_batch.WORKED,
+]
+
+
+def test_every_preset_has_a_worked_number():
+    assert sorted(name for table in WORKED for name in table) == sorted(OBJECTIVES)
+
 
 NEEDY = [(name, need) for name, make in OBJECTIVES.items() for need in sorted(make().needs)]
 BATCH_FIELDS = {"scores": ("score_chosen", "score_rejected"), "reference_sample": (), "keys": ()}

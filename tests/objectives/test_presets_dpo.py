@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from plain_rows import LOG, ROWS, E, check, each, nls, relu, room, sigma
+from plain_rows import LOG, ROWS, E, check, each, nls, relu, sigma
 
 from luce.objectives import OBJECTIVES
 
@@ -154,8 +154,7 @@ OTHERS = [
 ]
 
 
-def test_every_preset_of_these_rooms_has_a_worked_number_at_its_defaults_and_at_others():
-    assert room("dpo") == DPO.keys() and room("gpo") == GPO.keys()
+def test_every_worked_number_stands_at_the_defaults_and_at_others():
     assert WORKED.keys() == DEFAULTS.keys() == {name for name, _ in OTHERS}
 
 

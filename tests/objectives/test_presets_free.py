@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from plain_rows import LOG, ROWS, E, check, each, nls, relu, room, uniform
+from plain_rows import LOG, ROWS, E, check, each, nls, relu, uniform
 
 from luce.errors import RecipeError
 from luce.objectives import OBJECTIVES
@@ -118,8 +118,7 @@ OTHERS = [
 ]
 
 
-def test_every_preset_of_these_rooms_has_a_worked_number_at_its_defaults_and_at_others():
-    assert room("reference_free") == FREE.keys() and room("lengths") == LENGTHS.keys()
+def test_every_worked_number_stands_at_the_defaults_and_at_others():
     with_parameters = {name for name, parameters in DEFAULTS.items() if parameters}
     assert WORKED.keys() == DEFAULTS.keys()
     assert with_parameters == {name for name, _ in OTHERS}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from plain_rows import LOG, ROWS, E, batch_of, check, each, nls, relu, room
+from plain_rows import LOG, ROWS, E, batch_of, check, each, nls, relu
 
 from luce.errors import LuceError
 from luce.objectives import LIST_LOSSES, OBJECTIVES, ListObjective
@@ -135,8 +135,8 @@ OTHERS = [
 ]
 
 
-def test_every_preset_of_this_room_has_a_worked_number_at_its_defaults_and_at_others():
-    assert room("lists") == WORKED.keys() == DEFAULTS.keys() == {name for name, _ in OTHERS}
+def test_every_worked_number_stands_at_the_defaults_and_at_others():
+    assert WORKED.keys() == DEFAULTS.keys() == {name for name, _ in OTHERS}
 
 
 @pytest.mark.parametrize("name", WORKED)
