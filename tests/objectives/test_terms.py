@@ -252,3 +252,23 @@ def test_responses_are_matched_by_rank():
     torch.testing.assert_close(seen.rejected.policy, expected.policy)
     torch.testing.assert_close(seen.rejected.reference, expected.reference)
     torch.testing.assert_close(seen.rejected.columns["kl"], expected.columns["kl"])
+
+
+def test_a_pair_judged_by_halves_stands_as_it_is_given():
+    """A label of ½ prefers neither response; terms of the batch do not turn the pair."""
+    halves = pairs([replace(row, label=0.5) for row in ROWS])
+    certain = replace(halves, label=None)
+    for term in (
+        batch_terms.reference_margin_of_same_rank(1.0),
+        batch_terms.standardized_margin(mean_log_ratio(1.0), 2.0, 0.5, 0.1),
+        DynamicBeta(log_ratio(0.1), 0.6, 0.4, 0).margin_scale,
+        DynamicBeta(log_ratio(0.1), 0.6, 0.4, 0).filter,
+    ):
+        torch.testing.assert_close(term.value(halves), term.value(certain))
+    view = batch_terms.matched_by_rank(log_ratio(1.0))
+    torch.testing.assert_close(view.value(halves).chosen.policy, halves.chosen.policy)
+    turned = replace(halves, label=torch.tensor([0.49, 1.0, 1.0], dtype=torch.float64))
+    assert not torch.allclose(
+        batch_terms.standardized_margin(mean_log_ratio(1.0), 2.0, 0.5, 0.1).value(turned),
+        batch_terms.standardized_margin(mean_log_ratio(1.0), 2.0, 0.5, 0.1).value(certain),
+    )
