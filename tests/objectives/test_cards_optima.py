@@ -32,7 +32,7 @@ def tilted(*factors: torch.Tensor) -> torch.Tensor:
 
 def solved(u_of: Callable[[torch.Tensor], torch.Tensor], beta: float) -> torch.Tensor:
     """π = π_ref u((log p* + c)/β), c found by bisection such that π sums to 1."""
-    low, high = -60.0, 60.0
+    low, high, p = -60.0, 60.0, REFERENCE.probability
     for _ in range(200):
         c = (low + high) / 2
         p = REFERENCE.probability * u_of((TRUTH.log_prob + c) / beta)

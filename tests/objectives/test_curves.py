@@ -170,6 +170,40 @@ def test_a_curve_is_the_cost_of_the_pair_with_that_margin(name, margin, pair):
     assert drawn == pytest.approx(objective(pair).item(), rel=1e-12)
 
 
+def softplus(x: float) -> float:
+    return math.log1p(math.exp(x))
+
+
+def sigma(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # sums: the chosen response raised by x/2, the rejected one lowered by as much
+        ("cal_dpo", lambda x: softplus(-x) + (x / 2 - 250) ** 2),
+        ("apo_down", lambda x: sigma(-0.1 * x) + sigma(0.05 * x)),
+        ("mpo", lambda x: 0.8 * softplus(-0.1 * x) + 0.4 * softplus(-0.05 * x)),
+        # lists of two, likewise
+        ("plackett_luce", lambda x: softplus(-0.1 * x)),
+        ("rrhf", lambda x: max(0.0, -x)),
+        ("lipo", lambda x: (1 / math.log(2) - 1 / math.log(3)) * softplus(-0.05 * x)),
+        ("nca_list", lambda x: 1.5 * softplus(-x / 200) + 0.5 * softplus(x / 200)),
+        ("mixture", lambda x: softplus(-x)),
+        # single responses
+        ("kto", lambda x: sigma(-0.1 * x)),
+        ("nca", lambda x: softplus(-0.01 * x) + 0.5 * softplus(0.01 * x)),
+        ("sppo", lambda x: 0.5 * (x - 500) ** 2),
+    ],
+)
+@pytest.mark.parametrize("x", [-3.0, 0.5, 40.0])
+def test_curves_of_other_structures(name, expected, x):
+    (first, *_) = curves(OBJECTIVES[name]()).curves
+    found = first.cost(torch.tensor([x], dtype=torch.float64)).item()
+    assert found == pytest.approx(expected(x), rel=1e-9)
+
+
 def test_what_is_left_out_is_named():
     def left(name):
         return curves(OBJECTIVES[name]()).left_out

@@ -2,8 +2,8 @@
 
 import warnings
 
-import matplotlib
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from luce.errors import LuceError
 from luce.objectives.build import make_objective
@@ -72,7 +72,7 @@ def test_no_text_of_any_figure_runs_over_its_edge(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = figure(name)
-        renderer = matplotlib.backends.backend_agg.FigureCanvasAgg(drawn).get_renderer()
+        renderer = FigureCanvasAgg(drawn).get_renderer()
         drawn.draw(renderer)
     for artist in [*drawn.texts, *drawn.legends, *(a.yaxis.label for a in drawn.axes)]:
         box = artist.get_window_extent(renderer)
