@@ -1,6 +1,7 @@
 """Attention over shared prompts against one dense mask, and what it refuses."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,13 +12,18 @@ from transformers import BloomConfig, LlamaConfig, MambaConfig, PreTrainedModel
 
 from luce.errors import ModelError
 from luce.models.attention import (
+    Kernel,
     SharedRow,
+    Variant,
     best_layout,
+    choose,
     group_mask,
     implementation,
     plain_implementation,
     shared_prompt_attention,
+    using_kernel,
 )
+from luce.models.attention.exact import dense
 from luce.types import Span
 
 SPANS = (Span(0, 3, (2, 1)), Span(6, 2, (4,)), Span(12, 1, (0, 2, 2)))
@@ -50,26 +56,135 @@ def test_group_by_group_is_one_dense_mask(key_heads: int) -> None:
         attn_mask=mask,
         scale=0.3,
     )
-    found, _ = shared_prompt_attention(
-        nn.Identity(), query, key, value, scaling=0.3, luce=SharedRow(SPANS)
-    )
-    torch.testing.assert_close(found.transpose(1, 2), dense, rtol=1e-12, atol=1e-12)
+    for kernel in ("auto", "branch", "exact", "dense"):
+        found, _ = shared_prompt_attention(
+            nn.Identity(), query, key, value, scaling=0.3, luce=SharedRow(SPANS, kernel)
+        )
+        torch.testing.assert_close(found.transpose(1, 2), dense, rtol=1e-12, atol=1e-12)
+
+
+def layer(name: str, number: int | None = 0, **config: Any) -> nn.Module:
+    """A layer of a network with this configuration."""
+    return type(name, (nn.Module,), {"config": SimpleNamespace(**config), "layer_idx": number})()
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"luce": None}, "does not hand the layout"),
-        ({"softcap": 30.0}, "uses softcap"),
-        ({"s_aux": torch.zeros(4)}, "uses s_aux"),
         ({"position_bias": torch.zeros(1)}, "uses position_bias"),
-        ({"sliding_window": 3}, "a window of 3 tokens"),
+        ({"indices": torch.zeros(1)}, "uses indices"),
+        ({"is_causal": False}, "not causal"),
+        ({"dropout": 0.1}, "drops attention out"),
+        ({"luce": SharedRow(SPANS[:2])}, r"from 1 × 17 to 17 tokens; its row has 1 × 12"),
     ],
 )
 def test_what_it_does_not_compute_it_refuses(given: dict[str, Any], message: str) -> None:
-    arguments = {"luce": SharedRow(SPANS)} | given
+    arguments: dict[str, Any] = {"luce": SharedRow(SPANS)} | given
     with pytest.raises(ModelError, match=message):
         shared_prompt_attention(nn.Identity(), heads(4, 0), heads(4, 1), heads(4, 2), **arguments)
+
+
+def test_groups_that_leave_a_gap_are_refused() -> None:
+    with pytest.raises(ModelError, match="starts at token 6 of its row, the one before ends at 0"):
+        SharedRow(SPANS[1:])
+
+
+def asked(module: nn.Module, **given: Any) -> torch.Tensor:
+    out, _ = shared_prompt_attention(
+        module, heads(4, 0), heads(4, 1), heads(4, 2), luce=SharedRow(SPANS), **given
+    )
+    return out
+
+
+def wanted(variant: Variant) -> torch.Tensor:
+    return dense(heads(4, 0), heads(4, 1), heads(4, 2), SharedRow(SPANS), variant)
+
+
+def test_what_a_layer_asks_for_it_gets() -> None:
+    plain = layer("Plain", sliding_window=None)
+    sinks = torch.linspace(-1, 1, 4).double()
+    for given, variant in [
+        ({"sliding_window": 3}, Variant(window=3)),
+        ({"sliding_window": None}, Variant()),
+        ({"softcap": 0.5, "scaling": 2.0}, Variant(scale=2.0, softcap=0.5)),
+        ({"s_aux": sinks}, Variant(sinks=sinks)),
+        ({"s_aux": sinks, "sliding_window": 2}, Variant(sinks=sinks, window=2)),
+    ]:
+        torch.testing.assert_close(asked(plain, **given), wanted(variant))
+
+
+def test_a_chunk_stands_in_the_configuration_only() -> None:
+    config = {"attention_chunk_size": 2, "layer_types": ["chunked_attention", "full_attention"]}
+    torch.testing.assert_close(asked(layer("Chunked", 0, **config)), wanted(Variant(chunk=2)))
+    torch.testing.assert_close(asked(layer("Full", 1, **config)), wanted(Variant()))
+    every = layer("Every", 0, attention_chunk_size=2)
+    torch.testing.assert_close(asked(every), wanted(Variant(chunk=2)))
+
+
+def test_a_window_that_a_layer_keeps_to_itself_is_refused() -> None:
+    kinds = ["sliding_attention", "full_attention"]
+    torch.testing.assert_close(
+        asked(layer("Full", 1, sliding_window=3, layer_types=kinds)), wanted(Variant())
+    )
+    torch.testing.assert_close(
+        asked(layer("Off", 0, sliding_window=3, use_sliding_window=False)), wanted(Variant())
+    )
+    # refused however long it is: a later row may be longer
+    for silent in (
+        layer("Silent", 0, sliding_window=4096, layer_types=kinds),
+        layer("Silent", 0, sliding_window=4096),
+    ):
+        with pytest.raises(ModelError, match="does not tell its attention of the window of 4096"):
+            asked(silent)
+
+
+def test_autocast_leaves_one_precision() -> None:
+    query, key, value = heads(4, 0).float(), heads(4, 1).float(), heads(4, 2).bfloat16()
+    out, _ = shared_prompt_attention(nn.Identity(), query, key, value, luce=SharedRow(SPANS))
+    assert out.dtype == torch.bfloat16
+
+
+def chosen(
+    device: str,
+    dtype: torch.dtype,
+    variant: Variant | None = None,
+    kernel: Kernel = "auto",
+    spans: tuple[Span, ...] = SPANS,
+    widths: tuple[int, int] = (64, 64),
+) -> str:
+    row = SharedRow(spans, kernel)
+    return choose(torch.device(device), dtype, widths, row, variant or Variant())
+
+
+def test_the_kernel_follows_from_device_and_variant() -> None:
+    full = torch.float32
+    assert chosen("cpu", full) == chosen("cpu", torch.bfloat16) == "branch"
+    assert chosen("cpu", full, Variant(sinks=torch.zeros(4))) == "branch"
+    for variant in (Variant(window=3), Variant(chunk=3), Variant(softcap=1.0)):
+        assert chosen("cpu", full, variant) == chosen("cpu", full, variant, "branch") == "exact"
+        assert chosen("cpu", full, variant, "dense") == "dense"
+    assert chosen("cpu", torch.bfloat16, None, "varlen") == "exact"
+    assert chosen("mps", full) == "exact"
+
+
+def test_a_gpu_takes_ragged_sequences_and_blocks_for_long_responses() -> None:
+    half, long = torch.bfloat16, (Span(0, 5, (1000, 1049)),)
+    assert chosen("cuda", half) == chosen("cuda", half, Variant(window=3)) == "varlen"
+    assert chosen("cuda", half, spans=long) == "flex"
+    assert chosen("cuda", half, spans=long, kernel="varlen") == "varlen"
+    assert chosen("cuda", torch.float32) == chosen("cuda", half, kernel="branch") == "exact"
+    assert chosen("cuda", half, widths=(192, 128)) == chosen("cuda", half, widths=(512, 512))
+    assert chosen("cuda", half, widths=(512, 512)) == "exact"
+    for variant in (Variant(chunk=3), Variant(softcap=1.0), Variant(sinks=torch.zeros(4))):
+        assert chosen("cuda", half, variant) == "exact"
+        assert chosen("cuda", half, variant, "flex") == "flex"
+
+
+def test_rows_laid_out_meanwhile_take_the_kernel_asked_for() -> None:
+    with using_kernel("dense"):
+        row = SharedRow(SPANS)
+    assert row.kernel == "dense" and SharedRow(SPANS).kernel == "auto"
 
 
 def test_a_window_as_long_as_the_longest_sequence_is_no_window() -> None:
@@ -92,11 +207,11 @@ def test_an_attention_that_is_not_causal_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "layout", "reason"),
     [
-        ("llama", "shared", "plain causal"),
-        ("gpt2", "shared", "plain causal"),
-        ("qwen2", "shared", "plain causal"),
-        ("gemma2", "packed", "soft-capped"),
-        ("mistral_window", "packed", "window of 5 tokens"),
+        ("llama", "shared", "is causal attention"),
+        ("gpt2", "shared", "is causal attention"),
+        ("qwen2", "shared", "is causal attention"),
+        ("gemma2", "shared", "a window of 6 tokens, soft-capped scores"),
+        ("mistral_window", "shared", "a window of 5 tokens"),
     ],
 )
 def test_the_layout_follows_from_the_configuration(

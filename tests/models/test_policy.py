@@ -53,10 +53,6 @@ def assert_same_gradients(a: dict[str, Tensor], b: dict[str, Tensor], relative: 
 def test_log_probs_are_those_of_each_response_by_itself(
     name: str, layout: Layout, policy: MakePolicy, groups: list[Group]
 ) -> None:
-    if layout == "shared" and name in ("gemma2", "mistral_window"):
-        with pytest.raises(ModelError, match="layout: shared does not work"):
-            policy(name, layout="shared")
-        return
     model = policy(name, torch.float64, layout=layout)
     assert model.layout == layout
     with model.plain_attention():
