@@ -73,6 +73,7 @@ def test_needs_and_scope_are_those_of_any_part():
     assert BOTH.needs == {"reference"} and BOTH.needs_reference and not BOTH.needs_reward
     assert WeightedSum(((1.0, slic()), (1.0, cpo()))).needs == frozenset()
     assert BOTH.scope == "group" and BOTH.structure == "pair"
+    assert WeightedSum(((2.0, kto()),)).structure == "unpaired"
     assert WeightedSum(((1.0, dpo()), (1.0, dr_dpo()))).scope == "batch"
 
 

@@ -248,6 +248,8 @@ def test_statistics_of_all_parts():
     assert got.keys() == {"tokens", "weight"}
     assert got["tokens"].tolist() == pytest.approx([y.w.l for y in ROWS])
     assert not got["tokens"].requires_grad
+    silent = replace(dpo(), target_margin=TargetMargin(weigh, "γ"), view=View(lambda p: p, "all"))
+    assert silent.statistics(batch) == {}
 
 
 def test_rewards_are_the_score_with_its_scale(pair):

@@ -8,7 +8,7 @@ import torch
 from plain_rows import ROWS, makers, nls, pairs, sigma, tensors
 
 from luce.errors import LuceError
-from luce.objectives import Pointwise, pointwise
+from luce.objectives import Pointwise, Score, pointwise
 from luce.objectives.pointwise import Baseline, Utility
 from luce.objectives.presets import apo_zero, bco, kto, nca, sft, sppo
 from luce.objectives.scores import log_prob, log_ratio, reward
@@ -128,6 +128,16 @@ def test_a_pair_costs_both_of_its_responses(name):
         certain = replace(pairs(ROWS, RUNNING), label=None)
         expected = [by_hand(2 * y.w.a - z0, 1) + by_hand(2 * y.l.a - z0, 0) for y in ROWS]
         assert objective(certain).tolist() == pytest.approx(expected)
+
+
+def test_a_score_of_pairs_sees_both_responses():
+    score = Score("Ω", lambda y, other: y.log_prob + y.length * other.length)
+    objective = Pointwise(score, pointwise.imitation(), structure="pair")
+    batch = replace_rewards(pairs(ROWS))
+    chosen = [y.w.l + y.w.n * y.l.n for y in ROWS]
+    rejected = [y.l.l + y.w.n * y.l.n for y in ROWS]
+    assert objective(batch).tolist() == pytest.approx([-x for x in chosen])
+    assert objective.metrics(batch)["rewards/rejected"].tolist() == pytest.approx(rejected)
 
 
 def test_kl_statistics_are_the_log_ratios_of_mismatched_responses(batch):

@@ -55,6 +55,12 @@ def test_centering_needs_rewards(side):
         REGULARIZERS["center"](0.1).value(batch)
 
 
+def test_a_sample_that_is_neither_0_nor_1_is_the_nearer_one():
+    between = torch.tensor([0.5, 0.7, 0.4], dtype=torch.float64)
+    found = REGULARIZERS["optimism"](1.0).value(replace(pairs(ROWS), reference_sample=between))
+    assert found.tolist() == pytest.approx([ROWS[0].w.l, ROWS[1].w.l, ROWS[2].l.l])
+
+
 def test_optimism_needs_to_know_the_sample_of_every_row():
     batch = pairs(ROWS)
     some = replace(batch, reference_sample=torch.tensor([1.0, 0.0, math.nan]).double())

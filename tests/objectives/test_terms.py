@@ -225,6 +225,14 @@ def test_a_standardized_margin_without_spread_is_its_mean():
     assert term.value(pairs(ROWS[:1])).tolist() == [1.0]
     same = [ROWS[0], replace(ROWS[0], w=replace(ROWS[0].w)), ROWS[0]]
     assert term.value(pairs(same)).tolist() == [1.0] * 3
+    assert term.value(pairs([ROWS[1]] * 4)).tolist() == [1.0] * 4  # h = 1.88
+
+
+def test_the_deviation_of_two_pairs_has_one_degree_of_freedom():
+    """Their z-scores are ±1/√2."""
+    term = batch_terms.standardized_margin(mean_log_ratio(1.0), 2.0, 0.5, 0.1)
+    found = term.value(pairs(ROWS[:2]))
+    assert found.tolist() == pytest.approx([1 - 0.2 / math.sqrt(2), 1 + 0.2 / math.sqrt(2)])
 
 
 def test_the_robust_mean():
