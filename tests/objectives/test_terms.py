@@ -11,7 +11,7 @@ from plain_rows import LOG, ROWS, E, makers, pairs, relu, slopes, uniform
 from luce.errors import LuceError
 from luce.objectives import MarginScale, PairWeight, TargetMargin, View, batch_terms, terms
 from luce.objectives.batch_terms import Aggregator, DynamicBeta
-from luce.objectives.scores import log_ratio, mean_log_ratio
+from luce.objectives.scores import length_desensitized, log_prob, log_ratio, mean_log_ratio
 from luce.objectives.writing import tidy
 from luce.types import Pairs
 
@@ -189,6 +189,11 @@ def test_random_tokens_keep_their_order_and_all_columns():
     assert view.value(bare).chosen.reference is None
 
 
+def test_the_seed_is_0_unless_it_is_told():
+    assert terms.random_tokens().formula == terms.random_tokens(0).formula
+    assert terms.random_tokens().formula != terms.random_tokens(1).formula
+
+
 @pytest.mark.parametrize("keys", [(11, 12, 13), (5, 6, 7)])
 def test_a_draw_is_a_pair_s_own_whatever_batch_it_stands_in(keys):
     rows = [replace(row, key=key) for row, key in zip(ROWS, keys, strict=True)]
@@ -280,3 +285,39 @@ def test_a_pair_judged_by_halves_stands_as_it_is_given():
         batch_terms.standardized_margin(mean_log_ratio(1.0), 2.0, 0.5, 0.1).value(turned),
         batch_terms.standardized_margin(mean_log_ratio(1.0), 2.0, 0.5, 0.1).value(certain),
     )
+
+
+def test_the_center_of_dynamic_beta_is_the_running_one():
+    """Until both running means are there, 0 and the deviation of the batch."""
+    dynamic, margins = DynamicBeta(log_ratio(0.1), 0.6, 0.7, 0), torch.tensor([1.0, 2.0, 6.0])
+    for running in ({}, {"margin": 0.5}, {"margin_squared": 0.5}):
+        mean, sd = dynamic.center(pairs(ROWS, running), margins)
+        assert mean == 0.0 and sd.item() == pytest.approx(math.sqrt(14 / 3))
+    mean, sd = dynamic.center(pairs(ROWS, {"margin": 0.5, "margin_squared": 1.25}), margins)
+    assert mean == 0.5 and sd.item() == pytest.approx(1.0)
+    far = {"margin": 0.315, "margin_squared": 0.315**2 + 1e-8}  # the second pair's margin
+    assert dynamic.filter.value(pairs(ROWS, far)).tolist() == [0.0, 3.0, 0.0]
+
+
+def test_margins_of_the_batch_are_of_scores_that_see_both_responses():
+    score = length_desensitized(1.0, 0.0)
+    h = [score_of_heads(row.w, row.l) - score_of_heads(row.l, row.w) for row in ROWS]
+    mean = sum(h) / 3
+    sd = math.sqrt(sum((x - mean) ** 2 for x in h) / 2)
+    found = batch_terms.standardized_margin(score, 1.0, 0.0, 1.0).value(pairs(ROWS))
+    assert found.tolist() == pytest.approx([(x - mean) / sd for x in h])
+
+
+def score_of_heads(y, other):
+    n = min(y.n, other.n)
+    return sum(y.p[:n]) - sum(y.ref[:n])
+
+
+@pytest.mark.parametrize("without", [("chosen",), ("rejected",), ("chosen", "rejected")])
+def test_responses_without_a_reference_are_matched_too(without):
+    batch = pairs(ROWS)
+    bare = {side: replace(getattr(batch, side), reference=None) for side in without}
+    view = batch_terms.matched_by_rank(log_prob(1.0))
+    seen, whole = view.value(replace(batch, **bare)), view.value(batch)
+    torch.testing.assert_close(seen.rejected.policy, whole.rejected.policy)
+    assert seen.chosen.reference is None and whole.chosen.reference is not None
