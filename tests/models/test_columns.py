@@ -60,13 +60,14 @@ def test_kernel_values_and_gradients_are_those_of_the_full_softmax(
     targets = torch.arange(TOKENS) * 3
     mine, theirs = (layer(1, softcap, scale, bias, trained=True) for _ in range(2))
     reference = layer(5, softcap, 0.5, bias, trained=False)
-    found, columns = linear_values(mine, targets, COLUMNS, reference, chunk)
+    found, columns = linear_values(mine, targets, COLUMNS, reference, (chunk, 16))
     log_p, log_q = naive(theirs).log_softmax(-1), naive(reference).log_softmax(-1)
     expected = {
         "sum_p2": log_p.exp().square().sum(1),
+        "entropy": -(log_p.exp() * log_p).sum(1),
         "kl": (log_q.exp() * (log_q - log_p)).sum(1),
     }
-    assert not columns["sum_p2"].requires_grad
+    assert not columns["sum_p2"].requires_grad and not columns["entropy"].requires_grad
     torch.testing.assert_close(found, log_p[torch.arange(TOKENS), targets], rtol=0, atol=1e-9)
     for name in COLUMNS:
         torch.testing.assert_close(columns[name], expected[name], rtol=0, atol=1e-9)
@@ -88,7 +89,7 @@ def test_a_frozen_layer_gives_the_same_gradient_of_the_hidden_states(
         output = layer(1, softcap, 0.7, False, trained=trained)
         output.hidden.requires_grad_()
         weighed(
-            *linear_values(output, torch.arange(TOKENS), COLUMNS, reference, chunk=4)
+            *linear_values(output, torch.arange(TOKENS), COLUMNS, reference, tile=(4, 16))
         ).backward()
         assert (output.weight.grad is None) != trained
         gradients.append(output.hidden.grad)
@@ -105,7 +106,7 @@ def test_no_logits_are_kept_for_the_backward_pass() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-        linear_values(output, torch.zeros(TOKENS).long(), COLUMNS, reference, chunk=4)
+        linear_values(output, torch.zeros(TOKENS).long(), COLUMNS, reference, tile=(4, 16))
     assert max(kept) < TOKENS * VOCABULARY
 
 
@@ -124,7 +125,8 @@ def by_hand(
     model: PreTrainedModel, reference: PreTrainedModel, groups: list[Group]
 ) -> dict[str, Tensor]:
     """Every response by itself, unpadded, through both networks and a softmax over everything."""
-    found: dict[str, list[Tensor]] = {"log_prob": [], "sum_p2": [], "kl": []}
+    found: dict[str, list[Tensor]] = {"log_prob": [], "sum_p2": [], "entropy": [], "kl": []}
+
     for group in groups:
         for branch in group.branches:
             prompt, ids = group.prompt.tolist(), branch.ids.tolist()
@@ -135,6 +137,7 @@ def by_hand(
                     at = len(prompt) + t - 1
                     found["log_prob"].append(p[at, token].log())
                     found["sum_p2"].append(p[at].square().sum())
+                    found["entropy"].append(-(p[at] * p[at].log()).sum())
                     found["kl"].append((q[at] * (q[at] / p[at]).log()).sum())
     return {name: torch.stack(values) for name, values in found.items()}
 

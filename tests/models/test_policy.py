@@ -1,16 +1,20 @@
 """A policy's numbers are the network's own, whatever the layout, the order and the splitting."""
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from luce.data.pack import pack
 from luce.errors import ModelError
 from luce.models.layout import LAYOUTS, Layout
-from luce.models.policy import CausalPolicy, LoraSettings, load_policy
+from luce.models.policy import CausalPolicy, load_policy
+from luce.models.reference import ReferencePolicy
 from luce.types import Group
 
 NAMES = ("llama", "qwen2", "gpt2", "gpt_neox", "gemma2", "mistral_window")
@@ -155,12 +159,72 @@ def test_the_models_own_forward_is_used_where_the_kernel_cannot_be(
         assert_same_gradients(grads, gradients(other.log_probs(packed), other), 1e-9)
 
 
-def test_an_adapter_on_the_output_layer_is_not_passed_by(
-    policy: MakePolicy, groups: list[Group], tiny_model_dir: object
+def on_the_output_layer(
+    policy: MakePolicy, name: str, layout: str = "auto", **settings: Any
+) -> CausalPolicy:
+    """A float64 policy with an adapter that is no longer the identity."""
+    plain = policy(name, torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of peft, about a head that shares its weights
+        module = get_peft_model(plain.inner, LoraConfig(r=2, lora_alpha=6, **settings))
+    module = module.to(torch.float64)
+    with torch.no_grad():
+        for number, (name, parameter) in enumerate(module.named_parameters()):
+            if parameter.requires_grad and "lora" in name:
+                generator = torch.Generator().manual_seed(number)
+                parameter.normal_(0, 0.2, generator=generator)
+    return CausalPolicy(module, plain.tokenizer, "adapted", layout=layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("llama", {"target_modules": ["q_proj", "lm_head"]}),
+        ("qwen2", {"target_modules": ["q_proj", "lm_head"]}),  # a head that is the embedding
+        ("llama", {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}),
+    ],
+    ids=["adapter", "tied", "copy"],
+)
+def test_an_adapter_on_the_output_layer_is_read_by_the_kernel(
+    name: str, settings: dict[str, Any], layout: Layout, policy: MakePolicy, groups: list[Group]
 ) -> None:
-    lora = LoraSettings(r=2, target_modules=("q_proj", "lm_head"))
-    model = load_policy(str(tiny_model_dir), lora=lora)
-    assert model.head == "forward" and "Linear" in model.head_reason
+    model = on_the_output_layer(policy, name, layout, **settings)
+    packed = pack(groups)
+    assert model.head == "kernel" and model.layout == layout
+    found = model.log_probs(packed)
+    mine = gradients(found, model)
+    model.head = "forward"
+    expected = model.log_probs(packed)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+    assert_same_gradients(gradients(expected, model), mine, 1e-9)
+    assert all(bool(gradient.any()) for name, gradient in mine.items())
+    model.head = "kernel"
+    with model.adapter_disabled():
+        without = model.log_probs(packed)
+        torch.testing.assert_close(without, policy(name, torch.float64).log_probs(packed))
+    assert not torch.allclose(without, found)
+
+
+def test_kl_to_the_network_under_an_adapter_on_the_output_layer(
+    policy: MakePolicy, groups: list[Group]
+) -> None:
+    settings = {"target_modules": ["lm_head"]}
+    model = on_the_output_layer(policy, "llama", **settings)
+    base = ReferencePolicy("base", "", "", model)
+    _, kernel = model.respond(pack(groups), ["kl"], base)
+    mine = gradients(kernel["kl"], model)
+    model.head = "forward"
+    _, forward = model.respond(pack(groups), ["kl"], base)
+    torch.testing.assert_close(kernel["kl"], forward["kl"], rtol=0, atol=1e-9)
+    assert_same_gradients(gradients(forward["kl"], model), mine, 1e-9)
+
+
+def test_a_variant_of_lora_on_the_output_layer_goes_through_the_forward(
+    policy: MakePolicy, groups: list[Group]
+) -> None:
+    model = on_the_output_layer(policy, "llama", target_modules=["lm_head"], use_dora=True)
+    assert model.head == "forward" and "variant of LoRA" in model.head_reason
     model.log_probs(pack(groups)).sum().backward()
     reached = {name for name, p in model.trainable().items() if p.grad is not None}
     assert any("lm_head.lora_A" in name for name in reached)

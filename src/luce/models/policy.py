@@ -2,17 +2,18 @@
 
 import copy
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from peft import TaskType
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM
 
 from luce.errors import ModelError
 from luce.models import network
+from luce.models.head import Head, find_head
 from luce.models.layout import Layout, Rows, lay_out
 from luce.models.load import LoraSettings, add_lora, embedding_rows, load
 from luce.models.logprob import Output, linear_values, logit_values
@@ -49,37 +50,6 @@ class Reference(Protocol):
     def distribution(self, packed: Packed, head: HeadMode) -> Distribution:
         """Its distribution at each scored token, without gradient."""
         ...
-
-
-@dataclass(frozen=True)
-class Head:
-    """The output layer of a network: logits = softcap(scale · (W h + b)).
-
-    Attributes:
-        backbone: what makes the hidden states.
-        linear: W and b.
-        softcap, scale: None and 1 for most.
-    """
-
-    backbone: nn.Module
-    linear: nn.Linear
-    softcap: float | None
-    scale: float
-
-
-def find_head(model: PreTrainedModel) -> Head | str:
-    """The output layer as the kernel can use it, or why it cannot."""
-    linear = model.get_output_embeddings()
-    if type(linear) is not nn.Linear:
-        return f"the output layer is a {type(linear).__name__}"
-    backbone = model.get_decoder()
-    if backbone is None or backbone is model:
-        return f"{type(model).__name__} has no backbone of its own"
-    config = model.config.get_text_config()
-    scale = getattr(config, "logit_scale", None) or 1.0
-    scaling = getattr(config, "logits_scaling", None) or 1.0
-    softcap = getattr(config, "final_logit_softcapping", None)
-    return Head(backbone, linear, softcap, float(scale) / float(scaling))
 
 
 class CausalPolicy(network.Network):
@@ -139,7 +109,11 @@ class CausalPolicy(network.Network):
         if head == "forward":
             return network.in_order([self._logits(r) for r in rows], rows)
         parts = [self._output(r) for r in rows]
-        return replace(parts[0], hidden=network.in_order([p.hidden for p in parts], rows))
+        whole = replace(parts[0], hidden=network.in_order([p.hidden for p in parts], rows))
+        if parts[0].low_rank is None:
+            return whole
+        inner = [p.low_rank[0] for p in parts if p.low_rank is not None]
+        return replace(whole, low_rank=(network.in_order(inner, rows), parts[0].low_rank[1]))
 
     def plain_log_probs(self, packed: Packed) -> Float[Tensor, " scored"]:
         """The same through the network's own forward on padded rows, in evaluation mode, without
@@ -178,9 +152,7 @@ class CausalPolicy(network.Network):
             raise ModelError(f"{self.path}: no log-probability kernel: {head}.")
         with network.precision(self.device, self.autocast):
             hidden = network.hidden_states(head.backbone, rows)
-        if self.autocast is not None:
-            hidden = hidden.to(self.autocast)
-        return Output(hidden, head.linear.weight, head.linear.bias, head.softcap, head.scale)
+            return head.output(hidden if self.autocast is None else hidden.to(self.autocast))
 
     def _logits(self, rows: Rows) -> Tensor:
         """The logits where the network is read, from its own forward."""
