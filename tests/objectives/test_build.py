@@ -75,6 +75,8 @@ def noted(
     either: float | str | None = None,
     maybe: int | None = None,
     both: bool | float = True,
+    needed: float | str = 1.0,
+    one: tuple[float] = (1.0,),
     free: Any = None,
     bare=None,
     odd: dict = {},  # noqa: B006
@@ -115,6 +117,8 @@ TAKES = [
     ("both", False, False),
     ("both", 1, 1.0),
     ("free", {"x"}, {"x"}),
+    ("needed", "x", "x"),
+    ("one", [2], (2.0,)),
     ("bare", "y", "y"),
 ]
 
@@ -140,6 +144,8 @@ REFUSES = [
     ("either", [1], "either: [1] is not a number."),
     ("maybe", "x", "maybe: 'x' is not a number. Write it without quotes."),
     ("both", "x", "both: 'x' is not true or false."),
+    ("needed", None, "needed: None is not a number."),
+    ("one", [1, 2], "one: 2 numbers, but it takes 1."),
     ("switch", None, "switch: None is not true or false."),
     (
         "odd",

@@ -242,3 +242,30 @@ def test_a_list_whose_grades_are_all_equal_teaches_pairs_nothing():
     assert OBJECTIVES["rrhf"](sft_weight=0.0)(batch).tolist() == [0.0, 0.0, 0.0]
     assert OBJECTIVES["lipo"]()(batch).tolist() == [0.0, 0.0, 0.0]
     assert all(math.isnan(x) for x in OBJECTIVES["lipo"]().metrics(batch)["rewards/accuracies"])
+
+
+def test_ties_keep_the_order_of_the_data():
+    """In lists as long as an unstable sort would mix up; and of the worst the last is reported."""
+    n = 300
+    omega = torch.linspace(-1, 1, n, dtype=torch.float64)[None]
+    there = torch.ones(1, n, dtype=torch.bool)
+    tied = Matrix(omega, torch.zeros_like(omega), there)
+    suffix = omega.flip(1).logcumsumexp(1).flip(1)
+    found = LIST_LOSSES["plackett_luce"]().value(tied)
+    torch.testing.assert_close(found, (suffix - omega).sum(1))
+    level = Matrix(torch.zeros_like(omega), omega, there)
+    rank = torch.arange(1, n + 1, dtype=torch.float64)
+    gain, discount = torch.exp2(omega[0]), 1 / torch.log1p(rank)
+    delta = (gain[:, None] - gain) * (discount[:, None] - discount)
+    expected = delta.abs().tril(-1).sum() * LOG(2)
+    torch.testing.assert_close(LIST_LOSSES["lambda_weighted"]().value(level)[0], expected)
+    batch, _ = batch_of("list", [[(A.w, 0.9), (A.l, 0.1), (B.w, 0.1)]], {})
+    batch = replace(batch, responses=replace(batch.responses, reward=None))
+    assert OBJECTIVES["lipo"]().metrics(batch)["logps/rejected"].item() == pytest.approx(B.w.l)
+
+
+def test_the_likelihood_of_the_best_is_printed_with_its_weight():
+    bare = "Σ_(R_i > R_j) max(0, (log π/|y|)(j) − (log π/|y|)(i))"
+    for weight, text in ((0.0, ""), (1.0, " − log π(best)/|best|"), (2.0, " − 2·log π(best)/|b")):
+        formula = OBJECTIVES["rrhf"](sft_weight=weight).formula
+        assert formula.startswith(bare + text) and (weight or formula == bare)

@@ -13,7 +13,7 @@ from luce.objectives import MarginScale, PairWeight, TargetMargin, View, batch_t
 from luce.objectives.batch_terms import Aggregator, DynamicBeta
 from luce.objectives.scores import length_desensitized, log_prob, log_ratio, mean_log_ratio
 from luce.objectives.writing import tidy
-from luce.types import Pairs
+from luce.types import Pairs, Responses
 
 # graded, so that an offset exists; no margin in the second row
 TERMS = {
@@ -321,3 +321,19 @@ def test_responses_without_a_reference_are_matched_too(without):
     seen, whole = view.value(replace(batch, **bare)), view.value(batch)
     torch.testing.assert_close(seen.rejected.policy, whole.rejected.policy)
     assert seen.chosen.reference is None and whole.chosen.reference is not None
+
+
+def test_ties_keep_the_order_of_the_data():
+    """Of as many pairs as an unstable sort would mix up."""
+    n, ones = 300, torch.ones(300, dtype=torch.long)
+    zeros = torch.zeros(n, dtype=torch.float64)
+    reference = torch.linspace(1, 0, n, dtype=torch.float64)
+    batch = Pairs(Responses(zeros, ones, reference), Responses(zeros, ones, zeros))
+    found = batch_terms.reference_margin_of_same_rank(1.0).value(batch)
+    torch.testing.assert_close(found, reference.flip(0))
+    graded = Pairs(
+        Responses(zeros, ones, zeros, {"place": reference}),
+        Responses(zeros, ones, zeros, {"place": reference}),
+    )
+    seen = batch_terms.matched_by_rank(log_prob(1.0)).value(graded)
+    torch.testing.assert_close(seen.rejected.columns["place"], reference)
