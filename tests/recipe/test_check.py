@@ -11,7 +11,6 @@ from luce.data.template import Renderer
 from luce.errors import DataError
 from luce.recipe.check import as_text, check, check_command, violations
 from luce.recipe.load import load_recipe
-from luce.recipe.memory import estimate_memory
 from luce.recipe.prepare import open_recipe
 from luce.types import Branch
 
@@ -99,18 +98,3 @@ def test_every_broken_invariant_is_a_violation(group_and_renderer):
     ):
         (found,) = violations([broken], renderer)
         assert words in found and "pairs.jsonl:1" in found
-
-
-def test_memory_grows_with_tokens_and_shrinks_with_checkpointing(tiny_model_dir):
-    from luce.models.policy import load_policy
-
-    policy = load_policy(str(tiny_model_dir))
-    config, weights = policy.inner.config, dict(policy.module.named_parameters())
-
-    def total(tokens, checkpointing=False):
-        return estimate_memory(config, weights, weights, tokens, False, checkpointing).total
-
-    assert total(2000) > total(1000)
-    assert total(2000, checkpointing=True) < total(2000)
-    floats = sum(p.numel() for p in weights.values())
-    assert total(1) > 4 * 4 * floats  # weights, gradients and two moments, float32

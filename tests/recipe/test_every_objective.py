@@ -309,4 +309,4 @@ def test_the_memory_of_a_copied_reference_is_counted(small):
     )
     assert plain.reference == adapter.reference == 0
     assert copied.reference == copied.weights and copied.total > plain.total
-    assert [part for part, _ in copied.lines()][-2:] == ["reference", "total"]
+    assert "reference" in [part for part, _ in copied.lines()]

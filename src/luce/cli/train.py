@@ -28,7 +28,7 @@ def train(
     allow_change
         A key that may differ from the run that is resumed, as `train.max_steps`; may be repeated.
     dry_run
-        Read, check and print the resolved recipe, and stop before anything is loaded.
+        Print the resolved recipe, load model and rows, predict the memory, and stop.
     """
     from luce.recipe.run import train_command
 

@@ -15,13 +15,21 @@ from luce.data.ledger import tally
 from luce.data.pack import micro_batches
 from luce.data.preview import GroupView, preview
 from luce.data.template import Renderer
+from luce.models.logprob import COLUMNS
+from luce.models.policy import CausalPolicy
+from luce.models.reward import RewardModel
 from luce.recipe.load import Resolved, load_recipe, written
 from luce.recipe.memory import MemoryEstimate, estimate_memory
 from luce.recipe.prepare import Data, compares, doubts, open_recipe, train_settings
+from luce.train.order import rows_of_step
+from luce.train.settings import TrainSettings
 from luce.types import Group
 
 SHOWN = 3
 """Rows shown token by token."""
+
+HEAVY = 16
+"""Steps that are cut into micro-batches to find the one that takes the most memory."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +67,7 @@ def check(resolved: Resolved) -> Findings:
     model, renderer, data = open_recipe(resolved)
     settings = train_settings(recipe)
     steps = settings.total_steps(len(data.train))
-    longest = max(sum(data.train[i].tokens for i in part) for part in _parts(data, settings))
-    distributions = "kl" in objective.needs
-    # the network under an adapter serves as its own reference
-    shared = recipe.reference == "base" or (
-        recipe.reference == "initial" and recipe.model.lora is not None
-    )
-    memory = estimate_memory(
-        model.inner.config.get_text_config(),
-        dict(model.module.named_parameters()),
-        model.trainable(),
-        longest,
-        half=recipe.train.bf16 or model.dtype in ("bfloat16", "float16"),
-        checkpointing=recipe.train.gradient_checkpointing,
-        distributions=distributions,
-        copied=distributions and not shared,
-    )
+    memory = step_memory(resolved, model, data)
     trained = sum(p.numel() for p in model.trainable().values())
     whole = sum(p.numel() for p in model.module.parameters())
     groups = [*data.train, *data.held_out]
@@ -103,6 +96,24 @@ def check(resolved: Resolved) -> Findings:
         doubts=doubts(objective, data),
         violations=violations(groups, renderer),
         memory=memory,
+    )
+
+
+def step_memory(
+    resolved: Resolved, model: CausalPolicy | RewardModel, data: Data
+) -> MemoryEstimate:
+    """What the heaviest step of the run takes."""
+    recipe, needs = resolved.recipe, resolved.objective.needs
+    # the network under an adapter serves as its own reference
+    shared = recipe.reference == "base" or (
+        recipe.reference == "initial" and recipe.model.lora is not None
+    )
+    return estimate_memory(
+        model,
+        heaviest_step(data.train, train_settings(recipe)),
+        [name for name in COLUMNS if name in needs],
+        copied="kl" in needs and not shared,
+        checkpointing=recipe.train.gradient_checkpointing,
     )
 
 
@@ -153,8 +164,7 @@ def as_text(findings: Findings) -> str:
             lines.append(f"  {place}: {e['action']}: {e['detail']}")
         if len(findings.ledger) > 10:
             lines.append(f"  … and {len(findings.ledger) - 10} more")
-    lines += ["", "memory of a step, estimated:"]
-    lines += [f"  {size:>10}  {part}" for part, size in findings.memory.lines()]
+    lines += ["", *memory_lines(findings.memory)]
     lines += ["", *(f"warning: {doubt}" for doubt in findings.doubts)] if findings.doubts else []
     if findings.violations:
         lines += ["", f"{len(findings.violations)} violations:"]
@@ -164,12 +174,34 @@ def as_text(findings: Findings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _parts(data: Data, settings: Any) -> list[list[int]]:
-    """Micro-batches of the rows that cost most: the longest of them, a step's worth."""
-    order = sorted(range(len(data.train)), key=lambda i: -data.train[i].tokens)
-    step = order[: settings.batch_size]
-    parts = micro_batches([data.train[i] for i in step], settings.max_tokens_per_batch)
-    return [[step[i] for i in part] for part in parts]
+def heaviest_step(groups: Sequence[Group], settings: TrainSettings) -> list[list[Group]]:
+    """The micro-batches of the step of this very run whose largest one has the most tokens."""
+    sizes = np.array([group.tokens for group in groups])
+    steps, size = settings.total_steps(len(groups)), settings.batch_size
+    last, budget = steps * size, settings.max_tokens_per_batch
+
+    def rows(step: int) -> list[int]:
+        return rows_of_step(len(groups), size, settings.seed, step, last)
+
+    # a step of many tokens fills its micro-batches; among full ones a long row decides
+    load = [(min(sizes[r].sum(), budget), sizes[r].max()) for r in map(rows, range(steps))]
+    found: list[list[Group]] = []
+    for step in sorted(range(steps), key=load.__getitem__)[-HEAVY:]:
+        these = [groups[i] for i in rows(step)]
+        parts = [[these[i] for i in part] for part in micro_batches(these, budget)]
+        found = max(found, parts, key=lambda p: max((_tokens(part) for part in p), default=0))
+    return found
+
+
+def _tokens(groups: Sequence[Group]) -> int:
+    return sum(group.tokens for group in groups)
+
+
+def memory_lines(memory: MemoryEstimate) -> list[str]:
+    """The estimate for people."""
+    lines = ["memory of training at its highest, estimated:"]
+    lines += [f"  {size:>10}  {part}" for part, size in memory.lines()]
+    return [*lines, *([f"  by a formula: {memory.how}"] if memory.how else [])]
 
 
 def _lengths(groups: Sequence[Group], limit: int) -> str:

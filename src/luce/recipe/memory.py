@@ -1,19 +1,31 @@
-"""How much memory a step will take, by arithmetic, before anything is loaded onto a device.
+"""How much memory a step will take, before anything is trained.
 
-    weights + gradients + AdamW moments + activations of one micro-batch + the head's tile
+    weights + AdamW moments + the step at its highest
     (+ a reference network, for objectives that look at its whole distribution)
+    (+ on a CPU, the program itself)
 
-Activations are those of a Llama-like block in eager mode: 30·hidden + 8·intermediate bytes per
-token and layer in 16-bit, twice that in float32; with gradient checkpointing only each layer's
-input and one layer's activations are held.
+The step is run on weights without numbers (`luce.models.footprint`): its gradients, activations and
+logits are those of the code that trains. Where a network cannot be run so, because what it computes
+depends on the numbers, its activations are put at 30·hidden + 8·intermediate bytes per token and
+layer in 16-bit, twice that in float32, those of a Llama-like block in eager mode.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
+
+from luce.data.pack import pack
+from luce.models.footprint import peak_bytes
+from luce.models.policy import CausalPolicy
+from luce.models.reward import RewardModel
+from luce.types import Group
+
 HEAD_CHUNK = 512
-"""Tokens whose logits exist at once in the log-probability kernel."""
+"""Tokens whose logits exist at once, where the step cannot be run without numbers."""
 
 
 @dataclass(frozen=True)
@@ -22,29 +34,32 @@ class MemoryEstimate:
 
     Attributes:
         weights: all parameters, in their dtypes.
-        gradients, optimizer: of the trainable ones; AdamW holds two moments.
-        activations: of a micro-batch of `tokens` input tokens.
-        head: logits of one chunk, forward and backward.
+        optimizer: AdamW's two moments of the trainable ones.
+        step: gradients, activations and logits at their highest.
+        saving: what writing a checkpoint holds, gradients included; in place of the step.
         reference: weights of a reference network that stays in memory; 0 where none does.
+        program: Python, its libraries and the rows, on a CPU; 0 on a GPU.
+        how: "" where the step was run without numbers, else why it could not be.
     """
 
     weights: int
-    gradients: int
     optimizer: int
-    activations: int
-    head: int
+    step: int
+    saving: int = 0
     reference: int = 0
+    program: int = 0
+    how: str = ""
 
     @property
     def total(self) -> int:
-        step = self.gradients + self.optimizer + self.activations + self.head
-        return self.weights + step + self.reference
+        held = self.weights + self.optimizer + self.reference + self.program
+        return held + max(self.step, self.saving)
 
     def lines(self) -> list[tuple[str, str]]:
-        """(part, size) rows for a table, the total last."""
-        parts = ["weights", "gradients", "optimizer", "activations", "head"]
-        parts += ["reference", "total"] if self.reference else ["total"]
-        return [(part, size_text(getattr(self, part))) for part in parts]
+        """(part, size) rows for a table, the total last; parts that are nothing are left out."""
+        high = "step" if self.step >= self.saving else "saving"
+        parts = ["weights", "optimizer", high, "reference", "program", "total"]
+        return [(part, size_text(getattr(self, part))) for part in parts if getattr(self, part)]
 
 
 def size_text(count: int) -> str:
@@ -62,39 +77,81 @@ def size_text(count: int) -> str:
 
 
 def estimate_memory(
-    config: Any,
-    parameters: Mapping[str, Any],
-    trainable: Mapping[str, Any],
-    tokens: int,
-    half: bool,
-    checkpointing: bool,
-    distributions: bool = False,
+    model: CausalPolicy | RewardModel,
+    parts: Sequence[Sequence[Group]],
+    columns: Collection[str] = (),
     copied: bool = False,
+    checkpointing: bool = False,
 ) -> MemoryEstimate:
-    """The estimate of one optimizer step.
+    """The estimate of a run's optimizer steps.
 
     Args:
-        config: the model's (text) configuration: hidden size, layers, vocabulary.
-        parameters, trainable: name → tensor.
-        tokens: input tokens of the largest micro-batch.
-        half: activations in 16 bits.
-        checkpointing: gradient checkpointing.
-        distributions: the objective compares whole distributions with the reference's.
-        copied: for that the reference is in memory as a network of its own, as large as this one.
+        model: what is trained, in the precision it will be trained in.
+        parts: the micro-batches of a step.
+        columns: what the objective reads of each token's distribution: `sum_p2`, `kl`.
+        copied: for `kl` the reference is in memory as a network of its own, as large as this one.
+        checkpointing: layers are checkpointed; counts where the step cannot be run.
     """
+    parameters = list(model.module.parameters())
+    weights = sum(p.numel() * p.element_size() for p in parameters)
+    trained = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+    # from the second micro-batch on gradients are there; the largest two show the highest point
+    largest = sorted(parts, key=lambda groups: sum(g.tokens for g in groups))[-2:]
+    try:
+        step, how = peak_bytes(model, lambda twin: _step(twin, largest, columns)), ""
+    except RuntimeError as error:
+        tokens = sum(g.tokens for g in largest[-1])
+        step, how = trained + _by_formula(model, tokens, columns, checkpointing), _line(error)
+    on_cpu = model.device.type == "cpu"
+    return MemoryEstimate(
+        weights=weights,
+        optimizer=2 * trained,
+        step=step,
+        # a file is made of a copy of its tensors, while the gradients of the last step are there
+        saving=trained + 2 * trained if on_cpu else 0,
+        reference=weights if copied else 0,
+        program=max(0, resident_bytes() - weights) if on_cpu else 0,
+        how=how,
+    )
+
+
+def resident_bytes() -> int:
+    """What this process holds in memory now; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _step(
+    twin: CausalPolicy | RewardModel, parts: Sequence[Sequence[Group]], columns: Collection[str]
+) -> None:
+    """Forward and backward of every part, with a cost that any objective's stands for."""
+    for groups in parts:
+        if isinstance(twin, CausalPolicy):
+            packed = pack(groups).to(twin.device)
+            # a copied reference has weights like these, which are counted by themselves
+            log_probs, found = twin.respond(packed, columns, twin if "kl" in columns else None)
+            cost = log_probs.sum() + sum(v.sum() for v in found.values() if v.requires_grad)
+        else:
+            cost = twin.rewards(pack(groups, keep_last=True).to(twin.device)).sum()
+        cost.backward()
+
+
+def _by_formula(
+    model: CausalPolicy | RewardModel, tokens: int, columns: Collection[str], checkpointing: bool
+) -> int:
+    config: Any = model.inner.config.get_text_config()
     hidden, layers = config.hidden_size, config.num_hidden_layers
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
+    half = model.autocast is not None or model.inner.dtype in (torch.bfloat16, torch.float16)
     width = 1 if half else 2
     layer = tokens * (30 * hidden + 8 * inner) * width
     held = layers * tokens * hidden * 2 * width + layer if checkpointing else layers * layer
-    trained = sum(p.numel() * p.element_size() for p in trainable.values())
-    weights = sum(p.numel() * p.element_size() for p in parameters.values())
-    tiles = 5 if distributions else 3
-    return MemoryEstimate(
-        weights=weights,
-        gradients=trained,
-        optimizer=2 * trained,
-        activations=held,
-        head=tiles * min(tokens, HEAD_CHUNK) * config.vocab_size * 4,
-        reference=weights if copied else 0,
-    )
+    tiles = 5 if "kl" in columns else 3
+    return held + tiles * min(tokens, HEAD_CHUNK) * config.vocab_size * 4
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"

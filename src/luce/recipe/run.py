@@ -18,6 +18,7 @@ from luce.errors import LuceError
 from luce.files import write_atomic, write_json, write_jsonl
 from luce.models.policy import CausalPolicy, self_check
 from luce.models.reward import RewardModel
+from luce.recipe.check import memory_lines, step_memory
 from luce.recipe.finish import evaluate_run, export
 from luce.recipe.initial import check_step_0, initial_state
 from luce.recipe.load import Resolved, load_recipe, written
@@ -50,11 +51,15 @@ def train_command(
     dry_run: bool = False,
     allow_change: Sequence[str] = (),
 ) -> None:
-    """`luce train`: the run of a recipe file, or with `dry_run` its resolved recipe on stdout."""
+    """`luce train`: the run of a recipe file; or with `dry_run` its resolved recipe on stdout, and
+    on stderr the memory that its training takes."""
     resolved = load_recipe(recipe, overrides)
     if dry_run:
         check_fit(resolved.recipe, resolved.objective)
         sys.stdout.write(dump_resolved(resolved))
+        sys.stdout.flush()
+        model, _, data = open_recipe(resolved)
+        print(*memory_lines(step_memory(resolved, model, data)), sep="\n", file=sys.stderr)
         return
     train_run(resolved, resume=resume, allow_change=allow_change)
 
