@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -83,5 +84,6 @@ class Averaged:
 
 @pytest.mark.parametrize("inner", [dpo(), kto(), plackett_luce(), sft()])
 def test_a_mean_is_not_a_cost_for_each_group(inner):
-    (found,) = check_objective(Averaged(inner))
+    averaged: Any = Averaged(inner)
+    (found,) = check_objective(averaged)
     assert found == "its cost of 4 groups is (); expected a tensor of (4,)."
