@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
 DEMO ?= runs/demo
+BENCH ?= --threads 1 2 --output benchmarks/RESULTS.md
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +35,9 @@ mutants: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m luce.objectives.page docs
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 setup: $(STAMP)
 

@@ -1,1 +1,4 @@
-"""Luce beside TRL: the same pairs, the same weights, the same process. `python -m benchmarks -h`."""
+"""luce beside TRL: the same pairs, the same weights, the same process.
+
+python -m benchmarks --help
+"""

@@ -1,6 +1,17 @@
-"""What `python -m benchmarks` compares, case by case."""
+"""What `python -m benchmarks` compares, case by case and variant by variant."""
 
 from dataclasses import dataclass
+
+BETA = 0.1
+"""Of DPO, on both sides."""
+
+LUCE, ONLINE = "luce", "luce, reference in the step"
+DEFAULTS, UNCHECKPOINTED, TUNED = "TRL defaults", "TRL without checkpointing", "TRL tuned"
+GROUPED = "TRL tuned, grouped by length"
+LUCE_GROUPED = "luce, on the grouped batches"
+MIXED_VARIANTS = (LUCE, ONLINE, DEFAULTS, UNCHECKPOINTED, TUNED)
+GROUPED_VARIANTS = (LUCE_GROUPED, GROUPED)
+VARIANTS = (*MIXED_VARIANTS, *GROUPED_VARIANTS)
 
 
 @dataclass(frozen=True)

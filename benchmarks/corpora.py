@@ -12,18 +12,20 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from luce.types import Branch, Group, Place
 
 MAX_LENGTH = 1024
 """Tokens of prompt and response, as TRL's default; what is longer loses its end."""
 
-END = 0
-"""The id that ends a response."""
+END, END_TEXT = 0, "<|endoftext|>"
+"""What ends a response; the text is that of Qwen2's tokenizer."""
 
 FILES = {"hh": "hh_harmless_raw.jsonl.gz", "alpaca": "alpaca_eval2_pairs.jsonl.gz"}
 LENGTHS = {"hh": ((95, 0.75), (30, 0.8), (38, 0.8)), "alpaca": ((30, 0.85), (300, 0.5), (295, 0.5))}
@@ -81,10 +83,12 @@ def texts(name: str, folder: Path) -> Iterator[tuple[str, str, str]]:
                 yield prompt + cut, chosen, rejected
 
 
-def tokenizer(folder: Path, size: int = 32_000) -> Tokenizer:
-    """A byte-level BPE trained on these texts; kept in the cache folder."""
-    state = "".join(f"{n} {(folder / f).stat().st_size};" for n, f in sorted(FILES.items()))
-    digest = hashlib.sha256(f"{state} {size} 1".encode()).hexdigest()[:16]
+def tokenizer(folder: Path | None, size: int = 32_000) -> Tokenizer:
+    """A byte-level BPE trained on the texts of this folder, or on synthetic ones; kept in a cache
+    folder among the temporary files."""
+    files = FILES.values() if folder else ()
+    state = "".join(f"{name} {(folder / name).stat().st_size};" for name in files if folder)
+    digest = hashlib.sha256(f"{state} {size} {END_TEXT}".encode()).hexdigest()[:16]
     cache = Path(tempfile.gettempdir()) / f"luce-benchmarks-{os.getuid()}" / f"bpe-{digest}.json"
     if not cache.exists():
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -93,16 +97,23 @@ def tokenizer(folder: Path, size: int = 32_000) -> Tokenizer:
         fresh.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=size,
-            special_tokens=["<end>"],
+            special_tokens=[END_TEXT],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        parts = (text for name in FILES for row in texts(name, folder) for text in row)
-        fresh.train_from_iterator(parts, trainer)
+        rows = chain.from_iterable(shuffled_texts(name, folder, 1 << 30) for name in FILES)
+        fresh.train_from_iterator((text for row in rows for text in row), trainer)
         partial = cache.with_suffix(f".{os.getpid()}")
         fresh.save(str(partial))
         partial.replace(cache)
     return Tokenizer.from_file(str(cache))
+
+
+def words_tokenizer() -> PreTrainedTokenizerFast:
+    """Two words, for models whose batches come as ids; id 0 ends a text and pads."""
+    words = Tokenizer(models.WordLevel({END_TEXT: END, "a": 1, "b": 2}, unk_token="a"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token=END_TEXT, pad_token=END_TEXT)
 
 
 def load(name: str, vocabulary: int, seed: int = 0, limit: int = 2400) -> list[Pair]:
@@ -121,9 +132,22 @@ def load(name: str, vocabulary: int, seed: int = 0, limit: int = 2400) -> list[P
 
 def _encoded(name: str, folder: Path, limit: int, seed: int) -> Iterator[tuple[list[int], ...]]:
     bpe = tokenizer(folder)
-    rows = list(texts(name, folder))
-    for row in random.Random(seed).sample(rows, min(limit, len(rows))):
+    for row in shuffled_texts(name, folder, limit, seed):
         yield tuple(bpe.encode(text).ids for text in row)
+
+
+def shuffled_texts(
+    name: str, folder: Path | None, limit: int = 2400, seed: int = 0
+) -> Iterator[tuple[str, str, str]]:
+    """At most `limit` prompts with chosen and rejected, drawn and ordered by the seed; without a
+    folder they are made of numbers below 4,000, about one to a token."""
+    if folder is None:
+        for parts in synthetic(name):
+            prompt, chosen, rejected = ("".join(f" {i % 4000}" for i in ids) for ids in parts)
+            yield prompt, chosen, rejected
+        return
+    rows = list(texts(name, folder))
+    yield from random.Random(seed).sample(rows, min(limit, len(rows)))
 
 
 def synthetic(name: str, count: int = 1800, seed: int = 0) -> Iterator[tuple[list[int], ...]]:

@@ -8,15 +8,16 @@ import torch
 from benchmarks.shapes import Shape
 
 
-def needed(
-    shape: Shape, groups: Iterable[tuple[int, Sequence[int]]], frozen_head: bool = False
-) -> float:
+def needed(shape: Shape, groups: Iterable[tuple[int, Sequence[int]]], rank: int = 0) -> float:
     """FLOPs of forward and backward over groups of (prompt, responses) tokens, the prompt once:
 
-        3·[2·body·Σ(P + Σ(R_i − 1)) + 4·d·L·Σ(P²/2 + Σ R_i P + Σ R_i²/2)] + u·2·H·V·ΣR_i
+        u·2·body·Σ(P + Σ(R_i − 1)) + 3·4·d·L·Σ(P²/2 + Σ R_i P + Σ R_i²/2) + u·2·H·V·ΣR_i
 
-    with u = 3, or 2 where the output layer is frozen. The reference's forward pass is not counted,
-    nor is anything computed twice.
+    with u = 3. The reference's forward pass is not counted, nor is anything computed twice.
+
+    Args:
+        rank: of an adapter on the matrices of the layers; the weights under it and the head are
+            then frozen and have no gradient: u = 2, and 3 for the adapter's own.
     """
     tokens = scored = 0
     attention = 0.0
@@ -24,8 +25,10 @@ def needed(
         tokens += prompt + sum(r - 1 for r in responses)
         scored += sum(responses)
         attention += prompt**2 / 2 + sum(r * prompt + r**2 / 2 for r in responses)
-    body = 2 * shape.body * tokens + 4 * shape.hidden * shape.layers * attention
-    return 3 * body + (2 if frozen_head else 3) * 2 * shape.head * scored
+    units = 2 if rank else 3
+    weights = units * (shape.body * tokens + shape.head * scored)
+    adapter = 3 * shape.adapter(rank) * tokens
+    return 2 * (weights + adapter) + 3 * 4 * shape.hidden * shape.layers * attention
 
 
 def apart(groups: Iterable[tuple[int, Sequence[int]]]) -> list[tuple[int, list[int]]]:
@@ -46,7 +49,7 @@ def gemm_peak(dtype: torch.dtype, device: str = "cpu", tries: int = 5) -> float:
     for _ in range(tries + 1):
         synchronize(device)
         start = clock()
-        left @ right
+        torch.mm(left, right)
         synchronize(device)
         best = min(best, clock() - start)
     return 2 * size**3 / best

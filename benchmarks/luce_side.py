@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import luce
-from benchmarks.corpora import Pair, as_group
-from benchmarks.trl_side import BETA, words_tokenizer
+from benchmarks.cases import BETA
+from benchmarks.corpora import Pair, as_group, words_tokenizer
 from luce.data.pack import pack
 from luce.models.load import LoraSettings
 from luce.models.policy import CausalPolicy

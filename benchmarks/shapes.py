@@ -41,6 +41,12 @@ class Shape:
         attention = 2 * self.hidden * (self.hidden + keys)
         return self.layers * (attention + 3 * self.hidden * self.inner)
 
+    def adapter(self, rank: int) -> int:
+        """Weights of an adapter of this rank on all matrices of all layers."""
+        keys = self.hidden * self.key_heads // self.heads
+        ends = 4 * self.hidden + 2 * (self.hidden + keys) + 3 * (self.hidden + self.inner)
+        return self.layers * rank * ends
+
     @property
     def head(self) -> int:
         """Weights of the output layer."""

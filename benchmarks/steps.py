@@ -14,21 +14,20 @@ from peft import LoraConfig, TaskType
 
 from benchmarks import corpora, flops, shapes
 from benchmarks.alternate import Timing, Variant, alternate
-from benchmarks.cases import Case
+from benchmarks.cases import (
+    GROUPED,
+    GROUPED_VARIANTS,
+    LUCE,
+    LUCE_GROUPED,
+    MIXED_VARIANTS,
+    ONLINE,
+    Case,
+)
 from benchmarks.corpora import Pair
 from benchmarks.luce_side import LuceSide
-from benchmarks.trl_side import DEFAULTS, TUNED, UNCHECKPOINTED, Settings, TrlSide
+from benchmarks.trl_side import TUNED, VARIANTS, TrlSide
 from luce.models.load import LoraSettings, add_lora
 
-LUCE, ONLINE = "luce", "luce, reference in the step"
-TRL = {
-    "TRL defaults": DEFAULTS,
-    "TRL without checkpointing": UNCHECKPOINTED,
-    "TRL tuned": TUNED,
-}
-GROUPED = "TRL tuned, grouped by length"
-LUCE_GROUPED = "luce, on the grouped batches"
-VARIANTS = (LUCE, ONLINE, *TRL, GROUPED, LUCE_GROUPED)
 RANK, ALPHA = 16, 32
 
 
@@ -45,7 +44,7 @@ class Work:
 
     def of(self, variant: str) -> list[list[Pair]]:
         """The batches of a variant."""
-        return self.grouped if variant in (GROUPED, LUCE_GROUPED) else self.mixed
+        return self.grouped if variant in GROUPED_VARIANTS else self.mixed
 
 
 def work(case: Case, rounds: int, seed: int = 0) -> Work:
@@ -71,6 +70,10 @@ class Sides:
         half = self.device == "cuda" and self.case.lora
         dtype = torch.bfloat16 if half else torch.float32
         self._source = shapes.reference_model(shape, self.device, dtype)
+
+    def forget(self) -> None:
+        """Drops the weights that the sides were copied from."""
+        del self._source
 
     def luce(self) -> LuceSide:
         if not self.case.lora:
@@ -120,7 +123,7 @@ def runner(
         for batch in batches:
             side.prepare(batch, online)
         return partial(side.step, online=online)
-    settings: Settings = TRL.get(variant, TUNED)
+    settings = VARIANTS.get(variant, TUNED)
     trl: TrlSide = cells.setdefault("trl", None) or sides.trl()
     cells["trl"] = trl
     if settings.precomputed:
@@ -137,7 +140,7 @@ def run(
         sides, cells = Sides(case, Path(folder), device), {}
         warm = [found.mixed[0][:1], found.grouped[0][:1]]
         groups = {}
-        for names in ((LUCE, ONLINE, *TRL), (LUCE_GROUPED, GROUPED)):
+        for names in (MIXED_VARIANTS, GROUPED_VARIANTS):
             batches = found.of(names[0])
             extra = warm[0] if names[0] == LUCE else warm[1]
             variants = [Variant(n, runner(n, sides, cells, [*batches, extra])) for n in names]
@@ -157,7 +160,7 @@ def run(
         "source": corpora.source(case.data),
         "layout": layout,
         "times": {name: [asdict(t) for t in times] for name, times in groups.items()},
-        "useful": {name: useful(case, found.of(name)) for name in ("luce", GROUPED)},
+        "useful": {name: useful(case, found.of(name)) for name in (LUCE, GROUPED)},
         "padded_tokens": statistics.mean(padded),
         "gemm_peak": peak,
         "loss_difference": loss_difference(groups),
@@ -172,7 +175,7 @@ def useful(case: Case, batches: Sequence[Sequence[Pair]]) -> dict[str, list[floa
             flops.needed(
                 shape,
                 [(len(p.prompt), (len(p.chosen), len(p.rejected))) for p in batch],
-                frozen_head=case.lora,
+                RANK if case.lora else 0,
             )
             for batch in batches
         ],

@@ -10,20 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
-from transformers import PreTrainedTokenizerFast
 from trl import DPOConfig, DPOTrainer
 from trl.trainer import utils
 
-from benchmarks.corpora import MAX_LENGTH, Pair, as_example
-
-BETA = 0.1
+from benchmarks import cases
+from benchmarks.cases import BETA
+from benchmarks.corpora import MAX_LENGTH, Pair, as_example, words_tokenizer
 
 
 @dataclass(frozen=True)
@@ -42,9 +40,13 @@ class Settings:
     completions: bool = False
 
 
-DEFAULTS = Settings(checkpointing=True)
-UNCHECKPOINTED = Settings()
 TUNED = Settings(precomputed=True, completions=True)
+VARIANTS = {
+    cases.DEFAULTS: Settings(checkpointing=True),
+    cases.UNCHECKPOINTED: Settings(),
+    cases.TUNED: TUNED,
+    cases.GROUPED: TUNED,
+}
 
 
 @contextmanager
@@ -60,13 +62,6 @@ def completions_only() -> Iterator[None]:
         yield
     finally:
         utils._use_triton = kept
-
-
-def words_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer of two words, for the two rows; id 0 ends a text and pads."""
-    words = Tokenizer(models.WordLevel({"<end>": 0, "a": 1, "b": 2}, unk_token="a"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", pad_token="<end>")
 
 
 class TrlSide:
@@ -102,8 +97,8 @@ class TrlSide:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trainer: Any = DPOTrainer(
-                model=policy,
-                ref_model=reference,
+                model=cast(Any, policy),
+                ref_model=cast(Any, reference),
                 args=config,
                 train_dataset=Dataset.from_list([row, row]),
                 processing_class=words_tokenizer(),
