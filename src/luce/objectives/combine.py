@@ -8,13 +8,13 @@ import torch
 
 from luce.errors import RecipeError
 from luce.objectives.check import number
-from luce.objectives.needs import union
+from luce.objectives.needs import Needing, union
 from luce.objectives.writing import is_sum, total
 from luce.types import CostFunction, PerGroup, Scope, Structure
 
 
 @dataclass(frozen=True)
-class WeightedSum:
+class WeightedSum(Needing):
     """Σ λ_i · cost_i of objectives that take the same batch.
 
     Attributes:
@@ -47,14 +47,6 @@ class WeightedSum:
     def needs(self) -> frozenset[str]:
         """What the batch must carry besides log π (`luce.objectives.needs`)."""
         return union(part.needs for _, part in self.parts)
-
-    @property
-    def needs_reference(self) -> bool:
-        return "reference" in self.needs
-
-    @property
-    def needs_reward(self) -> bool:
-        return "reward" in self.needs
 
     @property
     def scope(self) -> Scope:

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from luce.objectives.check import check_lengths
-from luce.objectives.needs import NOTHING
+from luce.objectives.needs import Needing
 from luce.types import Demonstrations, PerGroup, Scope, Structure
 
 
 @dataclass(frozen=True)
-class Likelihood:
+class Likelihood(Needing):
     """The negative log-likelihood of each response, in nats.
 
     Attributes:
@@ -29,18 +29,6 @@ class Likelihood:
     @property
     def structure(self) -> Structure:
         return "demonstration"
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return NOTHING
-
-    @property
-    def needs_reference(self) -> bool:
-        return False
-
-    @property
-    def needs_reward(self) -> bool:
-        return False
 
     @property
     def scope(self) -> Scope:

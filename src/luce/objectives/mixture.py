@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid
 from luce.errors import LuceError
 from luce.objectives.check import check_lengths, number
 from luce.objectives.labels import check_label
-from luce.objectives.needs import column, needs
+from luce.objectives.needs import Needing, column, needs
 from luce.objectives.objective import pair_metrics
 from luce.objectives.score import Score
 from luce.objectives.writing import tidy
@@ -25,7 +25,7 @@ from luce.types import Pairs, PerGroup, Responses, Scope, Structure
 
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(Needing):
     """−p log Σ_i w_i σ(z_i) − (1 − p) log Σ_i w_i σ(−z_i), z_i the margin under annotator i's own
     policy π_i [PBDE, eq. 30; p = 1 there].
 
@@ -53,14 +53,6 @@ class Mixture:
     def needs(self) -> frozenset[str]:
         """What the batch must carry besides log π (`luce.objectives.needs`)."""
         return self.score.needs | (needs("annotators") if len(self.weights) > 1 else frozenset())
-
-    @property
-    def needs_reference(self) -> bool:
-        return "reference" in self.needs
-
-    @property
-    def needs_reward(self) -> bool:
-        return False
 
     @property
     def scope(self) -> Scope:

@@ -35,6 +35,25 @@ def needs(*names: str) -> frozenset[str]:
     return frozenset(names)
 
 
+class Needing:
+    """What is told by an objective's `needs`."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the batch must carry besides log π: names of `NEEDS`."""
+        return NOTHING
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the batch must carry reference log-probabilities."""
+        return "reference" in self.needs
+
+    @property
+    def needs_reward(self) -> bool:
+        """Whether the batch must carry a reward model's rewards in place of log-probabilities."""
+        return "reward" in self.needs
+
+
 def union(parts: Iterable[frozenset[str]]) -> frozenset[str]:
     """Everything that any of the parts needs."""
     return frozenset().union(*parts)

@@ -21,7 +21,7 @@ from luce.objectives.batch_terms import Aggregator
 from luce.objectives.check import check_lengths, number
 from luce.objectives.labels import LabelModel, soft
 from luce.objectives.losses import MarginLoss
-from luce.objectives.needs import union
+from luce.objectives.needs import Needing, union
 from luce.objectives.regularizers import Regularizer
 from luce.objectives.score import Score
 from luce.objectives.terms import MarginScale, PairTerm, PairWeight, TargetMargin, View
@@ -30,7 +30,7 @@ from luce.types import Pairs, PerGroup, Responses, Scope, Structure
 
 
 @dataclass(frozen=True)
-class Objective:
+class Objective(Needing):
     """What a pair costs.
 
     Attributes:
@@ -74,16 +74,6 @@ class Objective:
     def needs(self) -> frozenset[str]:
         """What the batch must carry besides log π (`luce.objectives.needs`)."""
         return union(part.needs for part in (self.score, *self._terms, *self.regularizers))
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the batch must carry reference log-probabilities."""
-        return "reference" in self.needs
-
-    @property
-    def needs_reward(self) -> bool:
-        """Whether the batch must carry a reward model's rewards in place of log-probabilities."""
-        return "reward" in self.needs
 
     @property
     def scope(self) -> Scope:

@@ -19,7 +19,7 @@ from torch import Tensor
 from luce.errors import LuceError
 from luce.objectives.check import check_lengths, number
 from luce.objectives.labels import check_label
-from luce.objectives.needs import NOTHING
+from luce.objectives.needs import NOTHING, Needing
 from luce.objectives.objective import log_prob_metrics, pair_metrics
 from luce.objectives.score import PerResponse, Score
 from luce.objectives.writing import bare, negative, total
@@ -159,7 +159,7 @@ def shift_baseline() -> Baseline:
 
 
 @dataclass(frozen=True)
-class Pointwise:
+class Pointwise(Needing):
     """U(Ω − z₀, p) of each response.
 
     Attributes:
@@ -182,14 +182,6 @@ class Pointwise:
     def needs(self) -> frozenset[str]:
         """What the batch must carry besides log π (`luce.objectives.needs`)."""
         return self.score.needs | self.baseline.needs
-
-    @property
-    def needs_reference(self) -> bool:
-        return "reference" in self.needs
-
-    @property
-    def needs_reward(self) -> bool:
-        return "reward" in self.needs
 
     @property
     def scope(self) -> Scope:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from luce.errors import LuceError
 from luce.objectives.check import check_lengths, number
+from luce.objectives.needs import Needing
 from luce.objectives.objective import log_prob_metrics
 from luce.objectives.score import Score
 from luce.objectives.writing import total
@@ -178,7 +179,7 @@ LIST_LOSSES = {
 
 
 @dataclass(frozen=True)
-class ListObjective:
+class ListObjective(Needing):
     """What a list costs.
 
     Attributes:
@@ -203,14 +204,6 @@ class ListObjective:
     def needs(self) -> frozenset[str]:
         """What the batch must carry besides log π (`luce.objectives.needs`)."""
         return self.score.needs
-
-    @property
-    def needs_reference(self) -> bool:
-        return "reference" in self.needs
-
-    @property
-    def needs_reward(self) -> bool:
-        return "reward" in self.needs
 
     @property
     def scope(self) -> Scope:
