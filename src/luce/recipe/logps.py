@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from luce.errors import RecipeError
+from luce.models.products import quick_products
 from luce.recipe.load import load_recipe
 from luce.recipe.prepare import open_recipe
 from luce.recipe.reference import prepare_reference
@@ -28,7 +29,8 @@ def build_cache(recipe_path: str, overrides: Sequence[str], console: Console) ->
         )
     model, _, data = open_recipe(resolved)
     folder = Path(recipe.output_dir)
-    reference = prepare_reference(recipe, objective, model, data, folder, World(), console)
+    with quick_products():  # as in training: the same bits
+        reference = prepare_reference(recipe, objective, model, data, folder, World(), console)
     made = {
         "folder": str(folder / "reference"),
         "groups": len(data.train) + len(data.held_out),

@@ -54,13 +54,15 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and accelerators; no host name, no user."""
+    """Processor, cores and accelerators, and how float32 matrices are multiplied; no host name, no
+    user."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "system": platform.system(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "gpus": gpus,
     }
 

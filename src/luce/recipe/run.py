@@ -17,6 +17,7 @@ from luce.data.template import Renderer
 from luce.errors import LuceError
 from luce.files import write_atomic, write_json, write_jsonl
 from luce.models.policy import CausalPolicy, self_check
+from luce.models.products import quick_products
 from luce.models.reward import RewardModel
 from luce.recipe.check import memory_lines, step_memory
 from luce.recipe.finish import evaluate_run, export
@@ -101,9 +102,10 @@ def train_run(
     )
     try:
         if not world.first:
-            return _carry_out(resolved, folder, world, resume, allow_change, console)
+            with quick_products():
+                return _carry_out(resolved, folder, world, resume, allow_change, console)
         refuse_used_folder(folder, resume)
-        with locked(folder):
+        with locked(folder), quick_products():
             return _carry_out(resolved, folder, world, resume, allow_change, console)
     finally:
         leave_world(world)

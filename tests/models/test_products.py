@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from luce.models import products
+from luce.models.products import quick_products, quick_products_are_exact
+
+
+@pytest.fixture(autouse=True)
+def _measured_anew():
+    quick_products_are_exact.cache_clear()
+    yield
+    quick_products_are_exact.cache_clear()
+
+
+def rounded(left, right):
+    return (left.bfloat16() @ right.bfloat16()).float()
+
+
+def test_the_precision_of_before_comes_back():
+    before = torch.get_float32_matmul_precision()
+    with quick_products() as quick:
+        assert torch.get_float32_matmul_precision() == ("medium" if quick else before)
+    assert torch.get_float32_matmul_precision() == before
+    with pytest.raises(ZeroDivisionError), quick_products():
+        raise ZeroDivisionError
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_inside_products_are_of_float32():
+    """Whichever library: bits of float32, not of bfloat16."""
+    generator = torch.Generator().manual_seed(1)
+    left, right = (torch.randn(300, 300, generator=generator) for _ in range(2))
+    exact = left.double() @ right.double()
+    with quick_products():
+        off = torch.linalg.norm((left @ right).double() - exact) / torch.linalg.norm(exact)
+    assert off < 2e-6
+    rough = torch.linalg.norm(rounded(left, right).double() - exact) / torch.linalg.norm(exact)
+    assert rough > 1e-3
+
+
+def test_products_that_round_are_not_taken(monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "__matmul__", _rounding(torch.Tensor.__matmul__))
+    assert not quick_products_are_exact()
+    with quick_products() as quick:
+        assert not quick
+
+
+def _rounding(product):
+    def multiply(left, right):
+        if left.dtype == torch.float32:
+            return product(left.bfloat16(), right.bfloat16()).float()
+        return product(left, right)
+
+    return multiply
+
+
+def test_with_a_gpu_nothing_is_switched(monkeypatch):
+    monkeypatch.setattr(products.torch.cuda, "is_available", lambda: True)
+    before = torch.get_float32_matmul_precision()
+    with quick_products() as quick:
+        assert not quick and torch.get_float32_matmul_precision() == before
