@@ -6,12 +6,16 @@ BETA = 0.1
 """Of DPO, on both sides."""
 
 LUCE, ONLINE = "luce", "luce, reference in the step"
+PLAIN = "luce, torch's products"
+"""luce without the switch of `luce.models.products`: the matrix products that TRL runs on."""
+
 DEFAULTS, UNCHECKPOINTED, TUNED = "TRL defaults", "TRL without checkpointing", "TRL tuned"
 GROUPED = "TRL tuned, grouped by length"
 LUCE_GROUPED = "luce, on the grouped batches"
-MIXED_VARIANTS = (LUCE, ONLINE, DEFAULTS, UNCHECKPOINTED, TUNED)
+MIXED_VARIANTS = (LUCE, PLAIN, ONLINE, DEFAULTS, UNCHECKPOINTED, TUNED)
 GROUPED_VARIANTS = (LUCE_GROUPED, GROUPED)
 VARIANTS = (*MIXED_VARIANTS, *GROUPED_VARIANTS)
+LUCE_VARIANTS = (LUCE, PLAIN, ONLINE, LUCE_GROUPED)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ round sees the same weights.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from benchmarks.corpora import Pair, as_group, words_tokenizer
 from luce.data.pack import pack
 from luce.models.load import LoraSettings
 from luce.models.policy import CausalPolicy
+from luce.models.products import quick_products
 from luce.models.reference import ReferencePolicy, compute_reference
 from luce.train.learner import Learner
 from luce.train.learners import PolicyLearner
@@ -93,12 +95,14 @@ class LuceSide:
         groups = [as_group(pair) for pair in pairs]
         self.cache = compute_reference(self.reference, groups, pack, self.folder)
 
-    def step(self, pairs: Sequence[Pair], online: bool = False) -> float:
-        """Gradients of the mean loss over these pairs; returns the loss."""
+    def step(self, pairs: Sequence[Pair], online: bool = False, quick: bool = True) -> float:
+        """Gradients of the mean loss over these pairs; returns the loss. `quick`: with the matrix
+        products that `luce train` chooses."""
         key = (id(pairs), online)
         if key not in self._runs:
             self._runs[key] = self._trainer(pairs, online).steps()
-        return next(self._runs[key])["loss"]
+        with quick_products() if quick else nullcontext():
+            return next(self._runs[key])["loss"]
 
     def prepare(self, pairs: Sequence[Pair], online: bool = False) -> None:
         """Makes the trainer of a batch, which a run makes once."""

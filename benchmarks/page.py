@@ -24,6 +24,11 @@ of the sums of CPU time. Time per pair, token and FLOP is CPU time on one thread
 on more threads or a GPU. Step memory is the peak above weights and gradients, on the middle
 batch, in a process of its own.
 
+**luce** is the step of `luce train`, matrix products included: on a processor where oneDNN's are
+measured to be float32 it takes those, which torch does not by itself. *torch's products* is the
+same without that switch, on the library that TRL runs on; the share of the peak is that of the
+library each row runs on.
+
 **The baselines.** *TRL defaults*: checkpointing, the reference in every step. *Tuned*: no
 checkpointing, the reference precomputed (its cost not counted), and only positions of completions
 scored, which TRL does on a GPU and a patch does here. *Grouped by length*: the same on batches of

@@ -19,14 +19,17 @@ from benchmarks.cases import (
     GROUPED_VARIANTS,
     LUCE,
     LUCE_GROUPED,
+    LUCE_VARIANTS,
     MIXED_VARIANTS,
     ONLINE,
+    PLAIN,
     Case,
 )
 from benchmarks.corpora import Pair
 from benchmarks.luce_side import LuceSide
 from benchmarks.trl_side import TUNED, VARIANTS, TrlSide
 from luce.models.load import LoraSettings, add_lora
+from luce.models.products import quick_products
 
 RANK, ALPHA = 16, 32
 
@@ -114,7 +117,7 @@ def runner(
     variant: str, sides: Sides, cells: dict[str, Any], batches: Sequence[list[Pair]]
 ) -> Callable[[list[Pair]], float]:
     """The step of a variant, everything that a run does once done."""
-    if variant in (LUCE, ONLINE, LUCE_GROUPED):
+    if variant in LUCE_VARIANTS:
         side: LuceSide = cells.setdefault("luce", None) or sides.luce()
         cells["luce"] = side
         online = variant == ONLINE
@@ -122,7 +125,7 @@ def runner(
             side.precompute([pair for batch in batches for pair in batch])
         for batch in batches:
             side.prepare(batch, online)
-        return partial(side.step, online=online)
+        return partial(side.step, online=online, quick=variant != PLAIN)
     settings = VARIANTS.get(variant, TUNED)
     trl: TrlSide = cells.setdefault("trl", None) or sides.trl()
     cells["trl"] = trl
@@ -150,6 +153,8 @@ def run(
         trl: TrlSide = cells["trl"]
         dtype = torch.bfloat16 if case.bf16 else torch.float32
         peak = flops.gemm_peak(dtype, device)
+        with quick_products():
+            quick_peak = flops.gemm_peak(dtype, device)
         padded = [trl.padded_tokens(batch) for batch in found.mixed]
         layout = cells["luce"].policy.layout
     return {
@@ -163,6 +168,7 @@ def run(
         "useful": {name: useful(case, found.of(name)) for name in (LUCE, GROUPED)},
         "padded_tokens": statistics.mean(padded),
         "gemm_peak": peak,
+        "quick_peak": quick_peak,
         "loss_difference": loss_difference(groups),
     }
 

@@ -103,6 +103,7 @@ def result(threads: int = 1) -> dict[str, Any]:
         "source": "rows",
         "times": {
             cases.LUCE: times(1, 1),
+            cases.PLAIN: times(2, 2),
             cases.TUNED: times(2, 4),
             cases.LUCE_GROUPED: times(2, 2),
             cases.GROUPED: times(3, 3),
@@ -110,6 +111,7 @@ def result(threads: int = 1) -> dict[str, Any]:
         "useful": {cases.LUCE: useful, cases.GROUPED: useful},
         "padded_tokens": 400,
         "gemm_peak": 4e9,
+        "quick_peak": 8e9,
         "loss_difference": 1e-6,
     }
 
@@ -121,6 +123,9 @@ def test_a_table_compares_each_variant_with_luce_on_its_own_batches() -> None:
     # 2 s and 4 s against 1 s: median 3; 8 pairs and 4 GFLOP in 6 s of a peak of 4 GFLOP/s
     for cell in ("3.00 (2.00–4.00)", "3 (3.0)", "1.33", "0.7 (17 %)"):
         assert f" {cell} |" in tuned
+    for name in (cases.LUCE, cases.PLAIN):  # 2 of 8 GFLOP/s, 1 of 4
+        line = next(line for line in lines if line.startswith(f"| {name} |"))
+        assert " (25 %) |" in line
     grouped = next(line for line in lines if line.startswith(f"| {cases.GROUPED} |"))
     assert " 1.50 (1.50–1.50) |" in grouped and " – |" in grouped
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks import shapes, steps
-from benchmarks.cases import CASES, LUCE, ONLINE, VARIANTS
+from benchmarks.cases import CASES, LUCE, ONLINE, PLAIN, VARIANTS
 from benchmarks.corpora import Pair
 from benchmarks.luce_side import LuceSide
 from benchmarks.worker import send
@@ -60,9 +60,10 @@ def test_luce_runs_as_a_variant_of_a_case(tmp_path: Path) -> None:
     sides, cells = steps.Sides(case, tmp_path), {}
     found = [
         [steps.runner(variant, sides, cells, work.mixed)(batch) for batch in work.mixed]
-        for variant in (LUCE, ONLINE)
+        for variant in (LUCE, PLAIN, ONLINE)
     ]
     assert found[0] == pytest.approx(found[1], abs=1e-6)
+    assert found[0] == pytest.approx(found[2], abs=1e-6)
     useful = steps.useful(case, work.mixed)
     assert useful["tokens"] == [sum(p.shared for p in batch) for batch in work.mixed]
 
