@@ -121,7 +121,7 @@ PADDED: dict[str, tuple[Callable[[], PreTrainedConfig], str]] = {
         lambda: hf.RecurrentGemmaConfig(
             **GROUPED, lru_width=32, attention_window_size=8, block_types=["recurrent", "attention"]
         ),
-        "linear_attention carry a state",
+        "a state",
     ),
     "lfm2": (
         lambda: hf.Lfm2Config(**GROUPED, layer_types=["conv", "full_attention"]),
@@ -146,7 +146,8 @@ GROUPS = (
 def float64(monkeypatch: pytest.MonkeyPatch) -> None:
     """Norms and softmaxes that transformers computes in float32 work in float64 too: the same
     values rounded on two ways would hide errors below 1e-6."""
-    monkeypatch.setattr(torch, "float32", torch.float64)
+    for alias in ("float32", "float"):
+        monkeypatch.setattr(torch, alias, torch.float64)
     monkeypatch.setattr(Tensor, "float", Tensor.double)
 
 

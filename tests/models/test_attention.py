@@ -139,10 +139,16 @@ def test_a_window_that_a_layer_keeps_to_itself_is_refused() -> None:
             asked(silent)
 
 
-def test_autocast_leaves_one_precision() -> None:
+def test_autocast_leaves_one_precision_as_torch_does() -> None:
     query, key, value = heads(4, 0).float(), heads(4, 1).float(), heads(4, 2).bfloat16()
     out, _ = shared_prompt_attention(nn.Identity(), query, key, value, luce=SharedRow(SPANS))
     assert out.dtype == torch.bfloat16
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours, _ = shared_prompt_attention(
+            nn.Identity(), query, key, value.float(), luce=SharedRow(SPANS)
+        )
+        theirs = scaled_dot_product_attention(query, key, value.float())
+    assert ours.dtype == theirs.dtype == torch.bfloat16 and torch.equal(ours, out)
 
 
 def chosen(

@@ -140,12 +140,11 @@ class _Branches(torch.autograd.Function):
         calls: Plan,
         scale: float,
     ) -> Tensor:
-        query, key, value = (_even(x) for x in (query, key, value))
+        kept, dtype = (query, key, value), query.dtype
+        query, key, value = (_even(x) for x in kept)
         _, heads, tokens, width = query.shape
-        # merged in float32 at least; torch's kernel gives its log-sum-exp so
-        wide = torch.float64 if query.dtype == torch.float64 else torch.float32
-        out = query.new_empty((1, tokens, heads, width), dtype=wide).transpose(1, 2)
-        lse = query.new_empty((1, tokens, heads), dtype=wide).transpose(1, 2)
+        out = query.new_empty((1, tokens, heads, width)).transpose(1, 2)
+        lse = query.new_empty((1, tokens, heads)).transpose(1, 2)
         for call in calls.own:
             part, part_lse = _forward(
                 _queries(query, call), _keys(key, call), _keys(value, call), 0.0, True, scale=scale
@@ -158,14 +157,14 @@ class _Branches(torch.autograd.Function):
             )
             merged, merged_lse = _queries(out, call), _queries(lse, call)
             weight = torch.sigmoid(part_lse - merged_lse)
-            merged.lerp_(part.to(wide), weight[..., None])
+            merged.lerp_(part, weight[..., None])
             merged_lse.copy_(torch.logaddexp(merged_lse, part_lse))
         if sinks is not None:
-            sunk = torch.logaddexp(lse, sinks.to(wide)[None, :, None])
+            sunk = torch.logaddexp(lse, sinks.to(lse.dtype)[None, :, None])
             out.mul_(torch.exp(lse - sunk)[..., None])
             lse = sunk
-        out = out.to(query.dtype)
-        ctx.save_for_backward(query, key, value, out, lse, sinks)
+        out = out.to(dtype)
+        ctx.save_for_backward(*kept, out, lse, sinks)
         ctx.calls, ctx.scale = calls, scale
         return out
 
@@ -174,9 +173,9 @@ class _Branches(torch.autograd.Function):
     def backward(  # type: ignore[override]
         ctx: Any, grad: Tensor
     ) -> tuple[Tensor | None, ...]:
-        query, key, value, out, lse, sinks = ctx.saved_tensors
+        *kept, out, lse, sinks = ctx.saved_tensors
         calls, scale = ctx.calls, ctx.scale
-        grad = _even(grad)
+        query, key, value, out, grad = (_even(x) for x in (*kept, out, grad))
         found = tuple(torch.empty_like(x) for x in (query, key, value))
 
         def piece(call: Call, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -203,14 +202,17 @@ class _Branches(torch.autograd.Function):
         grad_sinks = None
         if sinks is not None:
             # a sink is a key of value 0: its dP is 0, its dS is −P · (dO · O)
-            along = (grad.to(lse.dtype) * out.to(lse.dtype)).sum(-1)
+            along = (grad * out).sum(-1)
             share = torch.exp(sinks.to(lse.dtype)[None, :, None] - lse)
             grad_sinks = -(share * along).sum((0, 2)).to(sinks.dtype)
-        return *found, grad_sinks, None, None
+        narrow = (x.to(one.dtype) for x, one in zip(found, kept, strict=True))
+        return *narrow, grad_sinks, None, None
 
 
 def _even(row: Tensor) -> Tensor:
-    """With neighbouring numbers in neighbouring places, as torch's kernel reads them."""
+    """In float32 at least, neighbouring numbers in neighbouring places, as torch's kernel reads
+    them. In 16 bits the kernel takes two to three times as long where the processor has no AMX."""
+    row = row if row.dtype == torch.float64 else row.float()
     return row if row.stride(-1) == 1 else row.contiguous()
 
 

@@ -65,7 +65,8 @@ def shared_prompt_attention(
         kwargs.get("softcap"),
         kwargs.get("s_aux"),
     ).within(luce.longest)
-    query, key = (x.to(value.dtype) for x in (query, key))
+    dtype = _precision(value)
+    query, key, value = (x.to(dtype) for x in (query, key, value))
     kernel = choose(value.device, value.dtype, (query.shape[-1], value.shape[-1]), luce, variant)
     attend = {"branch": branch, "dense": dense, "varlen": varlen, "flex": flex}.get(kernel, exact)
     return attend(query, key, value, luce, variant), None
@@ -100,6 +101,15 @@ def choose(
     elif wanted == "auto" and ragged:
         wanted = "flex" if row.mean_branch > LONG else "varlen"
     return wanted if able.get(wanted, False) else "exact"
+
+
+def _precision(value: Tensor) -> torch.dtype:
+    """That of the values, or of autocast, as torch's own attention has it: norms of queries and
+    keys may come in float32."""
+    device = value.device.type
+    if value.dtype == torch.float32 and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return value.dtype
 
 
 def _window(module: nn.Module, said: Any) -> int | None:
