@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
     GraniteConfig,
+    MistralConfig,
     NemotronConfig,
     PreTrainedModel,
 )
@@ -78,6 +79,20 @@ def test_a_fault_that_comes_later_is_found_on_the_rows_given(
     request.getfixturevalue("wrong_attention")
     assert "off by" in self_check(model, pack(groups))[0]
     assert model.layout == "packed" and model.module.training
+
+
+def test_a_window_longer_than_the_probe_is_checked_on_the_rows_given(
+    tiny_tokenizer: Any, group: Callable[..., Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("luce.models.attention.hook._window", lambda module, said: None)
+    config = MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=20)
+    model = CausalPolicy(tiny(config), tiny_tokenizer, "mistral")
+    assert model.layout == "shared"
+    short, long = [*range(5, 15)], [*range(5, 30)]
+    assert self_check(model, pack([group(short, [31, 1], [32, 33, 1])])) == ()
+    assert model.layout == "shared"
+    assert "off by" in self_check(model, pack([group(long, [31, 1], [32, 33, 1])]))[0]
+    assert model.layout == "packed"
 
 
 def tiny(config: Any) -> PreTrainedModel:

@@ -69,7 +69,7 @@ def _plain(
 
 class _Exact(torch.autograd.Function):
     """The same with windows, chunks, soft caps and sinks; the backward pass computes the scores
-    again. Heads that share keys are kept together: (key heads, queries of a key · tokens, width)."""
+    again. Heads that share keys stand together: (key heads, queries of a key · tokens, width)."""
 
     @staticmethod
     def forward(
