@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luce.data.pack import bins, micro_batches, pack
+from luce.data.pack import balance, bins, micro_batches, pack
 from luce.types import Branch, Group, Place
 
 
@@ -102,3 +102,39 @@ def test_every_item_is_in_one_bin_within_the_budget(counts: list[int], budget: i
 def test_micro_batches_count_the_prompt_once(budget: int, expected: list[list[int]]) -> None:
     found = [group([1], branch([2]), branch([3])), group([1, 1], branch([2]))]
     assert micro_batches(found, budget) == expected
+
+
+@given(counts=st.lists(st.integers(1, 50), max_size=40), parts=st.integers(1, 7))
+@settings(max_examples=200, deadline=None)
+def test_parts_are_balanced_to_within_the_largest_item(counts: list[int], parts: int) -> None:
+    found = balance(counts, parts)
+    assert len(found) == parts and all(items == sorted(items) for items in found)
+    assert sorted(i for items in found for i in items) == list(range(len(counts)))
+    sums = [sum(counts[i] for i in items) for items in found]
+    assert max(sums) - min(sums) <= max(counts, default=0)
+    assert found == balance(counts, parts)
+
+
+def test_ranks_get_the_same_tokens_where_dealing_by_turns_would_not() -> None:
+    counts = [400, 20, 380, 30, 410, 10, 390, 40]
+    sums = [sum(counts[i] for i in items) for items in balance(counts, 2)]
+    assert max(sums) - min(sums) <= 30
+    assert sum(counts[::2]) - sum(counts[1::2]) == 1480
+
+
+@given(counts=st.lists(st.integers(2, 50), max_size=30), budget=st.integers(1, 120))
+@settings(max_examples=200, deadline=None)
+def test_micro_batches_are_as_few_as_first_fit_needs_and_even(
+    counts: list[int], budget: int
+) -> None:
+    groups = [group(list(range(n - 1)), branch([1])) for n in counts]
+    found = micro_batches(groups, budget)
+    full = bins(counts, budget)
+    assert sorted(i for items in found for i in items) == list(range(len(counts)))
+    assert len(found) == len(full)
+
+    def longest(rows: list[list[int]]) -> int:
+        return max((sum(counts[i] for i in items) for items in rows), default=0)
+
+    assert longest(found) <= max(budget, max(counts, default=0))
+    assert longest(found) <= longest(full)

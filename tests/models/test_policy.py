@@ -209,7 +209,7 @@ def test_an_adapter_on_the_output_layer_is_read_by_the_kernel(
 def test_kl_to_the_network_under_an_adapter_on_the_output_layer(
     policy: MakePolicy, groups: list[Group]
 ) -> None:
-    settings = {"target_modules": ["lm_head"]}
+    settings: dict[str, Any] = {"target_modules": ["lm_head"]}
     model = on_the_output_layer(policy, "llama", **settings)
     base = ReferencePolicy("base", "", "", model)
     _, kernel = model.respond(pack(groups), ["kl"], base)

@@ -5,6 +5,7 @@ response is predicted from the last prompt token, every other from the token bef
 """
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 import numpy as np
 import torch
@@ -94,6 +95,36 @@ def bins(counts: Sequence[int], budget: int) -> list[list[int]]:
     return sorted(sorted(items) for items in found)
 
 
+def balance(counts: Sequence[int], parts: int) -> list[list[int]]:
+    """Numbers of items, dealt into this many parts whose counts sum to nearly the same.
+
+    The largest item first, each to the part that has least so far; deterministic. Items within a
+    part are in ascending order; with fewer items than parts some are empty.
+
+    >>> balance([5, 3, 2, 9], parts=2)
+    [[3], [0, 1, 2]]
+    """
+    found: list[list[int]] = [[] for _ in range(parts)]
+    sums = [(0, part) for part in range(parts)]
+    for item in sorted(range(len(counts)), key=lambda i: (-counts[i], i)):
+        total, part = heappop(sums)
+        found[part].append(item)
+        heappush(sums, (total + counts[item], part))
+    return [sorted(items) for items in found]
+
+
 def micro_batches(groups: Sequence[Group], budget: int) -> list[list[int]]:
-    """Numbers of groups, sorted into packed rows of at most `budget` tokens each."""
-    return bins([group.tokens for group in groups], budget)
+    """Numbers of groups, sorted into packed rows of at most `budget` tokens each; a group larger
+    than that has a row of its own.
+
+    There are as many rows as first-fit decreasing needs, and where dealing the groups out evenly
+    makes the longest of them shorter, that is done: it takes less memory.
+    """
+    counts = [group.tokens for group in groups]
+
+    def longest(rows: list[list[int]]) -> int:
+        return max((sum(counts[i] for i in items) for items in rows), default=0)
+
+    full = bins(counts, budget)
+    even = sorted(balance(counts, len(full)))
+    return even if longest(even) < longest(full) else full

@@ -29,10 +29,6 @@ class World:
         """Whether this is the rank that writes files and speaks."""
         return self.rank == 0
 
-    def share(self, items: list[T]) -> list[T]:
-        """This rank's part of a step's items."""
-        return items[self.rank :: self.size]
-
     def gather(self, value: T) -> list[T]:
         """Every rank's `value`, in rank order."""
         if self.size == 1:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from luce.data.pack import micro_batches
+from luce.train.ahead import mine
 from luce.train.distributed import World
 from luce.train.learner import Learner
 from luce.types import Group, Responses
@@ -99,22 +100,22 @@ def gather_batch(
         budget: input tokens of a micro-batch.
         seed: of dropout; a micro-batch draws the same masks whenever it is made.
     """
-    mine = world.share(list(range(len(groups))))
-    cut = [[mine[i] for i in part] for part in micro_batches([groups[i] for i in mine], budget)]
+    own = mine(list(groups), world)
+    cut = [[own[i] for i in part] for part in micro_batches([groups[i] for i in own], budget)]
     parts = []
     for number, positions in enumerate(cut):
         some = [groups[i] for i in positions]
         masks = None if seed is None else (seed + number * 1_000_000_007) % 2**63
         made = _respond(learner, some, masks)
         parts.append(Part(some, masks, _apart(made), made if len(cut) == 1 else None))
-    own = _join([part.leaves for part in parts]) if parts else None
-    told = ([i for positions in cut for i in positions], own and _moved(own, "cpu"))
+    leaves = _join([part.leaves for part in parts]) if parts else None
+    told = ([i for positions in cut for i in positions], leaves and _moved(leaves, "cpu"))
     device = next(iter(learner.trainable().values())).device
     rows, shares = [], []
     for rank, (numbers, share) in enumerate(world.gather(told)):
         rows += numbers
         if share is not None:  # this process's own values hang on their leaves
-            shares.append(own if rank == world.rank else _moved(share, device))
+            shares.append(leaves if rank == world.rank else _moved(share, device))
     return GlobalBatch(_in_order(_join(shares), rows, groups), tuple(parts))
 
 

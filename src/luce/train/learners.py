@@ -1,16 +1,50 @@
 """The models that the loop trains: policies beside their reference, and reward models."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from luce.data.pack import pack
 from luce.models.logprob import COLUMNS
 from luce.models.policy import CausalPolicy, Reference
-from luce.models.reference import ReferenceCache
+from luce.models.reference import ReferenceCache, ReferencePolicy
 from luce.models.reward import RewardModel
-from luce.types import Group, Responses
+from luce.types import Group, Packed, Responses
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Groups made ready for a model: packed, with the log-probabilities that are known already."""
+
+    packed: Packed
+    reference: Tensor | None = None
+    history: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Ready":
+        """The same on another device."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return Ready(self.packed.to(device), moved(self.reference), moved(self.history))
+
+    def ready_for(self, device: torch.device) -> "Ready":
+        """Where the device is a GPU, the same in page-locked memory: from there it is copied while
+        the GPU computes; from anywhere else the copy waits for the GPU."""
+        if device.type != "cuda":
+            return self
+
+        def locked(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.pin_memory()
+
+        tensors = {
+            field.name: value.pin_memory()
+            for field in fields(self.packed)
+            if isinstance(value := getattr(self.packed, field.name), Tensor)
+        }
+        return Ready(replace(self.packed, **tensors), locked(self.reference), locked(self.history))
 
 
 class PolicyLearner:
@@ -22,6 +56,8 @@ class PolicyLearner:
         history: the same of an earlier iterate, or None.
         needs: what the objective needs; of it the policy gives `sum_p2` and `kl`.
         resident: the reference as a network, for `kl`.
+        online: the reference as a network, asked on the packed row of the step for groups that are
+            not in `reference`.
     """
 
     def __init__(
@@ -31,22 +67,38 @@ class PolicyLearner:
         history: ReferenceCache | None = None,
         needs: Collection[str] = (),
         resident: Reference | None = None,
+        online: ReferencePolicy | None = None,
     ):
         self.policy, self.reference, self.history = policy, reference, history
         self.columns = tuple(name for name in COLUMNS if name in needs)
-        self.resident = resident
+        self.resident, self.online = resident, online
 
     def trainable(self) -> Mapping[str, nn.Parameter]:
         return self.policy.trainable()
 
     def respond(self, groups: Sequence[Group]) -> Responses:
-        device = self.policy.device
-        packed = pack(groups).to(device)
-        reference = None if self.reference is None else self.reference.lookup(groups).to(device)
-        log_probs, columns = self.policy.respond(packed, self.columns, self.resident)
-        if self.history is not None:
-            columns["history"] = self.history.lookup(groups).to(device)
-        return Responses(log_probs, packed.lengths, reference, columns)
+        return self.respond_to(self.prepare(groups))
+
+    def prepare(self, groups: Sequence[Group]) -> Ready:
+        history = None if self.history is None else self.history.lookup(groups)
+        return Ready(pack(groups), self._known(groups), history).ready_for(self.policy.device)
+
+    def respond_to(self, prepared: Ready) -> Responses:
+        ready = prepared.to(self.policy.device)
+        reference = ready.reference
+        if reference is None and self.online is not None:
+            reference = self.online.log_probs(ready.packed)
+        log_probs, columns = self.policy.respond(ready.packed, self.columns, self.resident)
+        if ready.history is not None:
+            columns["history"] = ready.history
+        return Responses(log_probs, ready.packed.lengths, reference, columns)
+
+    def _known(self, groups: Sequence[Group]) -> Tensor | None:
+        """log π_ref of these groups, but None where it is left to the network."""
+        cache = self.reference
+        if cache is None or (self.online is not None and not all(g in cache for g in groups)):
+            return None
+        return cache.lookup(groups)
 
 
 class RewardLearner:
@@ -59,10 +111,16 @@ class RewardLearner:
         return self.model.trainable()
 
     def respond(self, groups: Sequence[Group]) -> Responses:
-        packed = pack(groups, keep_last=True).to(self.model.device)
+        return self.respond_to(self.prepare(groups))
+
+    def prepare(self, groups: Sequence[Group]) -> Ready:
+        return Ready(pack(groups, keep_last=True)).ready_for(self.model.device)
+
+    def respond_to(self, prepared: Ready) -> Responses:
+        packed = prepared.to(self.model.device).packed
         reward = self.model.rewards(packed)
         return Responses(
-            policy=torch.zeros(int(packed.lengths.sum()), device=reward.device),
+            policy=torch.zeros(len(packed.targets), device=reward.device),
             lengths=packed.lengths,
             reward=reward,
         )

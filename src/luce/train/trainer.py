@@ -17,6 +17,8 @@ from torch import Tensor
 from luce.data.pack import micro_batches
 from luce.errors import DataError, NonFiniteError
 from luce.numerics import first_non_finite
+from luce.train.account import Account, Entry, tell
+from luce.train.ahead import Ahead, mine
 from luce.train.batch import check_rows, check_structure, collate
 from luce.train.distributed import World
 from luce.train.global_batch import gather_batch
@@ -100,28 +102,32 @@ class Trainer:
         Raises:
             NonFiniteStep: a cost or the gradient is not finite; the weights are as before.
         """
-        while self.step < self.total_steps:
-            yield self._one_step()
+        budget = self.settings.max_tokens_per_batch
+        ahead = Ahead(self.learner, self._groups_of, self.total_steps, self.world, budget)
+        try:
+            while self.step < self.total_steps:
+                yield self._one_step(ahead)
+        finally:
+            ahead.close()
 
-    def _one_step(self) -> dict[str, Any]:
+    def _groups_of(self, step: int) -> list[Group]:
+        """The groups of a step, in order, each told how often the run has seen it."""
+        s, size, last = self.settings, len(self.groups), self._last()
+        rows = rows_of_step(size, s.batch_size, s.seed, step, last)
+        visits = visits_of_step(size, s.batch_size, step, last)
+        return [replace(self.groups[i], visit=n) for i, n in zip(rows, visits, strict=True)]
+
+    def _one_step(self, ahead: Ahead) -> dict[str, Any]:
         s, world = self.settings, self.world
         # dropout (if any) draws from the step's own stream, so that a resumed run draws the same
         seed = ((s.seed * 1_000_003 + self.step) * 4_099 + world.rank) % 2**63
         torch.manual_seed(seed)
-        size, last = len(self.groups), self._last()
-        rows = rows_of_step(size, s.batch_size, s.seed, self.step, last)
-        visits = visits_of_step(size, s.batch_size, self.step, last)
-        groups = [replace(self.groups[i], visit=n) for i, n in zip(rows, visits, strict=True)]
 
         self.optimizer.zero_grad(set_to_none=True)
         means, statistics, weight, failure = Means(), Means(), 0.0, None
         try:
-            if self.objective.scope == "batch":
-                weight = self._backward_together(groups, seed, means, statistics)
-            else:
-                mine = world.share(groups)
-                for part in micro_batches(mine, s.max_tokens_per_batch):
-                    weight += self._backward([mine[i] for i in part], means, statistics)
+            for entry in self._add_gradients(ahead, seed):
+                weight += tell(entry, means, statistics)
         except NonFiniteStep as error:
             failure = error
         # told to everybody before anybody stops, or the other ranks would wait for ever
@@ -143,10 +149,11 @@ class Trainer:
         self.step += 1
         values = means.values()
         values.pop("loss/groups")
+        rows = rows_of_step(len(self.groups), s.batch_size, s.seed, self.step - 1, self._last())
         return {
             "split": "train",
             "step": self.step,
-            "epoch": round(min(self.step * s.batch_size, last) / len(self.groups), 6),
+            "epoch": round(min(self.step * s.batch_size, self._last()) / len(self.groups), 6),
             "groups": len(rows),
             "tokens": sum(self.groups[i].tokens for i in rows),
             "loss": values.pop("loss"),
@@ -162,38 +169,41 @@ class Trainer:
             return s.max_steps * s.batch_size
         return max(1, round(s.epochs * len(self.groups)))
 
-    def _backward(self, groups: list[Group], means: Means, statistics: Means) -> float:
-        """Add a micro-batch's gradient; returns its weight."""
-        cost, weight, batch = self._cost(groups, self.learner.respond(groups))
-        self._refuse_non_finite(groups, cost)
-        (cost * weight).sum().backward()
-        self._account(means, len(groups), cost, weight, batch)
-        statistics.add(self.objective.statistics(batch))
-        return float(weight.detach().double().sum())
+    def _add_gradients(self, ahead: Ahead, seed: int) -> list[Entry]:
+        """The gradient of this rank's part of a step, and what the part cost; of a cost of the
+        whole batch the first rank accounts for all groups, the others for none."""
+        account = Account()
+        if self.objective.scope == "batch":
+            self._backward_together(self._groups_of(self.step), seed, account)
+        else:
+            for part in ahead.take(self.step):
+                cost, weight, batch = self._cost(part.groups, part.respond(self.learner))
+                (cost * weight).sum().backward()
+                self._note(account, part.groups, cost, weight, batch)
+        entries = account.read()
+        self._refuse_non_finite(
+            [group for entry in entries for group in entry.groups],
+            [value for entry in entries for value in entry.cost.tolist()],
+        )
+        return entries
 
-    def _backward_together(
-        self, groups: list[Group], seed: int, means: Means, statistics: Means
-    ) -> float:
-        """Add the gradient of a step whose cost is one of the whole batch; returns its weight on
-        the first rank, which accounts for all groups, and 0 on the others."""
+    def _backward_together(self, groups: list[Group], seed: int, account: Account) -> None:
+        """Add the gradient of a step whose cost is one of the whole batch."""
         budget = self.settings.max_tokens_per_batch
         whole = gather_batch(self.learner, groups, self.world, budget, seed)
         cost, weight, batch = self._cost(groups, whole.responses)
-        self._refuse_non_finite(groups, cost, whole.finite(groups))
+        self._refuse_non_finite(groups, cost.tolist(), whole.finite(groups))
         whole.backward(self.learner, (cost * weight).sum())
-        if not self.world.first:
-            return 0.0
-        self._account(means, len(groups), cost, weight, batch)
-        statistics.add(self.objective.statistics(batch))
-        return float(weight.detach().double().sum())
+        if self.world.first:
+            self._note(account, groups, cost, weight, batch)
 
     def _refuse_non_finite(
-        self, groups: list[Group], cost: Tensor, finite: Sequence[bool] | None = None
+        self, groups: list[Group], costs: list[float], finite: Sequence[bool] | None = None
     ) -> None:
         """Raise where a cost is not finite. `finite` says of each group whether it is to blame: one
         bad group may spoil a cost of the whole batch for all."""
-        costs = zip(groups, cost.tolist(), strict=True)
-        bad = [Bad(group, value) for group, value in costs if not math.isfinite(value)]
+        pairs = zip(groups, costs, strict=True)
+        bad = [Bad(group, value) for group, value in pairs if not math.isfinite(value)]
         if bad:
             blamed = {id(g) for g, good in zip(groups, finite or (), strict=False) if not good}
             bad = [b for b in bad if id(b.group) in blamed] or bad
@@ -205,12 +215,12 @@ class Trainer:
                 bad,
             )
 
-    def _account(self, means: Means, groups: int, cost: Tensor, weight: Tensor, batch: Any) -> None:
-        """Add a batch's cost and metrics to the means."""
-        weights = weight.detach().double()
-        means.add_sum("loss", float((cost.detach().double() * weights).sum()), float(weights.sum()))
-        means.add_sum("loss/groups", groups, groups)
-        means.add(self.objective.metrics(batch))
+    def _note(
+        self, account: Account, groups: list[Group], cost: Tensor, weight: Tensor, batch: Any
+    ) -> None:
+        """Add a batch's cost, metrics and statistics to the account."""
+        metrics, statistics = self.objective.metrics(batch), self.objective.statistics(batch)
+        account.add(groups, cost, weight, metrics, statistics)
 
     def _cost(self, groups: list[Group], responses: Responses) -> tuple[Tensor, Tensor, Any]:
         batch = collate(responses, groups, self.objective.structure, self.running.values())
@@ -222,8 +232,7 @@ class Trainer:
         """Turn summed gradients into those of the global mean, clip them; returns their norm."""
         self.world.add_gradients(self.parameters.values())
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        for gradient in gradients:
-            gradient.div_(weight)
+        torch._foreach_div_(gradients, weight)
         norm = float(torch.nn.utils.get_total_norm(gradients))
         if not norm < float("inf"):
             named = ((n, p.grad) for n, p in self.parameters.items() if p.grad is not None)
@@ -233,9 +242,10 @@ class Trainer:
                 f"step {self.step + 1}: {what} (norm {norm}). No weight was changed. Lower "
                 "learning_rate, or train in float32."
             )
-        torch.nn.utils.clip_grads_with_norm_(
-            self.parameters.values(), self.settings.max_grad_norm, torch.tensor(norm)
-        )
+        if norm > self.settings.max_grad_norm:
+            torch.nn.utils.clip_grads_with_norm_(
+                self.parameters.values(), self.settings.max_grad_norm, torch.tensor(norm)
+            )
         return norm
 
     def _priced(
@@ -252,10 +262,10 @@ class Trainer:
                 numbers = list(range(start, start + len(chunk)))
                 yield numbers, *self._cost(chunk, whole.responses)
             return
-        mine = world.share(list(range(len(groups))))
-        for part in micro_batches([groups[i] for i in mine], budget):
-            some = [groups[mine[i]] for i in part]
-            yield [mine[i] for i in part], *self._cost(some, self.learner.respond(some))
+        own = mine(list(groups), world)
+        for part in micro_batches([groups[i] for i in own], budget):
+            some = [groups[own[i]] for i in part]
+            yield [own[i] for i in part], *self._cost(some, self.learner.respond(some))
 
     @torch.no_grad()
     def evaluate(self, groups: Sequence[Group]) -> dict[str, Any]:
@@ -263,11 +273,13 @@ class Trainer:
 
         Where a group's cost depends on the whole batch, the groups are taken `batch_size` at a
         time, in their order, as training takes them; the last batch may be smaller."""
-        means = Means()
+        account, means = Account(), Means()
         together = self.objective.scope == "batch"
         for part, cost, weight, batch in self._priced(groups, self.world):
             if self.world.first or not together:
-                self._account(means, len(part), cost, weight, batch)
+                self._note(account, [groups[i] for i in part], cost, weight, batch)
+        for entry in account.read():
+            tell(entry, means, Means())
         merged = Means().merge(self.world.gather(means))
         return held_out_record(merged, self.step)
 

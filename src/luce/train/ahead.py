@@ -1,0 +1,77 @@
+"""The micro-batches of a step, the next step's made ready while this one computes."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from luce.data.pack import balance, micro_batches
+from luce.train.distributed import World
+from luce.train.learner import Learner, PreparedLearner
+from luce.types import Group, Responses
+
+
+@dataclass(frozen=True)
+class Part:
+    """A micro-batch: its groups, and what the learner has prepared of them, if it does."""
+
+    groups: list[Group]
+    prepared: Any = None
+
+    def respond(self, learner: Learner) -> Responses:
+        """The responses of its groups."""
+        if isinstance(learner, PreparedLearner):
+            return learner.respond_to(self.prepared)
+        return learner.respond(self.groups)
+
+
+def mine(groups: list[Group], world: World) -> list[int]:
+    """Numbers of the groups that this rank takes: ranks get the same tokens, as far as can be."""
+    return balance([group.tokens for group in groups], world.size)[world.rank]
+
+
+class Ahead:
+    """Steps by number, prepared one in advance by one thread; what it gives is a function of the
+    number alone.
+
+    Args:
+        groups: the groups of a step, on all ranks.
+        steps: how many there are.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        groups: Callable[[int], list[Group]],
+        steps: int,
+        world: World,
+        budget: int,
+    ) -> None:
+        self.learner, self.groups, self.steps = learner, groups, steps
+        self.world, self.budget = world, budget
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._next: tuple[int, Future[list[Part]]] | None = None
+
+    def take(self, step: int) -> list[Part]:
+        """This rank's micro-batches of a step; starts on those of the step after it."""
+        if self._next is not None and self._next[0] == step:
+            parts = self._next[1].result()
+        else:
+            parts = self._prepare(step)
+        self._next = None
+        if step + 1 < self.steps and isinstance(self.learner, PreparedLearner):
+            self._next = step + 1, self._pool.submit(self._prepare, step + 1)
+        return parts
+
+    def close(self) -> None:
+        """Let the thread go."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _prepare(self, step: int) -> list[Part]:
+        groups = self.groups(step)
+        own = [groups[i] for i in mine(groups, self.world)]
+        parts = [[own[i] for i in numbers] for numbers in micro_batches(own, self.budget)]
+        learner = self.learner
+        if not isinstance(learner, PreparedLearner):
+            return [Part(part) for part in parts]
+        return [Part(part, learner.prepare(part)) for part in parts]
