@@ -181,10 +181,18 @@ def test_a_gpu_takes_ragged_sequences_and_blocks_for_long_responses() -> None:
     assert chosen("cuda", half, spans=long, kernel="varlen") == "varlen"
     assert chosen("cuda", torch.float32) == chosen("cuda", half, kernel="branch") == "exact"
     assert chosen("cuda", half, widths=(192, 128)) == chosen("cuda", half, widths=(512, 512))
-    assert chosen("cuda", half, widths=(512, 512)) == "exact"
+    assert chosen("cuda", half, widths=(512, 512)) == chosen("cuda", half, widths=(60, 60))
+    assert chosen("cuda", half, widths=(60, 60)) == "exact"
     for variant in (Variant(chunk=3), Variant(softcap=1.0), Variant(sinks=torch.zeros(4))):
         assert chosen("cuda", half, variant) == "exact"
         assert chosen("cuda", half, variant, "flex") == "flex"
+
+
+def test_a_gpu_that_is_too_old_takes_the_exact_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for capability, kernel in (((7, 5), "exact"), ((8, 0), "varlen"), ((9, 0), "varlen")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, c=capability: c)
+        assert chosen("cuda", torch.float16) == kernel
 
 
 def test_rows_laid_out_meanwhile_take_the_kernel_asked_for() -> None:

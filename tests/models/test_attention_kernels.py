@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.functional import scaled_dot_product_attention
 
 from luce.models.attention import SharedRow, Variant, group_mask
 from luce.models.attention import branch as branch_module
 from luce.models.attention import exact as exact_module
+from luce.models.attention import flex as flex_module
 from luce.models.attention.branch import Plan, branch, plan
 from luce.models.attention.exact import dense, exact
 from luce.models.attention.flex import block_mask, flex
@@ -335,3 +337,43 @@ def test_flex_attention_over_the_blocks_is_the_definition(name: str) -> None:
         found = flex(query, key, value, row, variant)
         truth = dense(query, key, value, row, variant)
     torch.testing.assert_close(found, truth, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_rows_of_another_length_are_not_compiled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(flex_module.flex_attention, dynamic=True, backend=counter)
+    monkeypatch.setattr(flex_module, "flex_attention", compiled)
+    for name in ("plain", "window"):
+        frames = []
+        # 3, 5 and 7 blocks: torch takes numbers that are equal by chance for the same
+        for count in (2, 4, 6):
+            row = SharedRow(spans(*[(60 + count, (40, 35))] * count))
+            with torch.no_grad():
+                query, key, value, sinks = (x.detach().float() for x in inputs(row))
+                variant = settings(name, sinks)
+                found = flex(query, key, value, row, variant)
+                truth = dense(query, key, value, row, variant)
+            torch.testing.assert_close(found, truth, rtol=2e-5, atol=2e-5)
+            frames.append(counter.frame_count)
+        assert frames[0] == frames[1] == frames[2] > 0
+
+
+@pytest.mark.parametrize(
+    ("attend", "name"), [(branch, "sinks"), (exact, "window"), (exact, "softcap"), (exact, "all")]
+)
+def test_what_is_kept_for_the_backward_pass_grows_with_tokens_not_their_square(
+    attend: Attend, name: str
+) -> None:
+    row = SharedRow(spans((200, (150, 150))))
+    given = inputs(row, heads=(2, 2), widths=(2, 2))
+    kept: list[int] = []
+
+    def keep(saved: Tensor) -> Tensor:
+        kept.append(saved.numel())
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved):
+        attend(*given[:3], row, settings(name, given[3]))
+    # queries, keys, values, output; log-sum-exp; sinks
+    assert 0 < sum(kept) <= 4 * 2 * 2 * len(row) + 2 * len(row) + 2

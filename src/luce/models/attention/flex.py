@@ -96,21 +96,15 @@ def flex(query: Tensor, key: Tensor, value: Tensor, row: SharedRow, variant: Var
     name = ("blocks", variant.window, variant.chunk, query.device)
     blocks = row.keep(name, lambda: block_mask(row, variant.window, variant.chunk, query.device))
     attend = _compiled() if query.device.type == "cuda" else flex_attention
-    out, further = cast(
-        Any,
-        attend(
-            query,
-            key,
-            value,
-            score_mod=None if variant.softcap is None else _cap(variant.softcap),
-            block_mask=blocks,
-            scale=variant.scale_of(query.shape[-1]),
-            enable_gqa=query.shape[1] != key.shape[1],
-            return_aux=AuxRequest(lse=True),
-        ),
-    )
-    if variant.sinks is not None:
-        # exp(lse) / (exp(lse) + exp(sink)) of the softmax goes to keys
-        share = torch.sigmoid(further.lse - variant.sinks.to(further.lse.dtype)[None, :, None])
-        out = out * share[..., None].to(out.dtype)
-    return out.transpose(1, 2).contiguous()
+    given: dict[str, Any] = {
+        "score_mod": None if variant.softcap is None else _cap(variant.softcap),
+        "block_mask": blocks,
+        "scale": variant.scale_of(query.shape[-1]),
+        "enable_gqa": query.shape[1] != key.shape[1],
+    }
+    if variant.sinks is None:
+        return cast(Tensor, attend(query, key, value, **given)).transpose(1, 2).contiguous()
+    out, further = cast(Any, attend(query, key, value, **given, return_aux=AuxRequest(lse=True)))
+    # of the softmax, exp(lse) / (exp(lse) + exp(sink)) goes to keys
+    share = torch.sigmoid(further.lse - variant.sinks.to(further.lse.dtype)[None, :, None])
+    return (out * share[..., None].to(out.dtype)).transpose(1, 2).contiguous()

@@ -88,7 +88,7 @@ def choose(
     `auto` is `branch` on the CPU, and `varlen` on CUDA, or `flex` where responses are longer than
     `LONG` tokens on average.
     """
-    ragged = device.type == "cuda" and can_varlen(dtype, widths, variant)
+    ragged = can_varlen(device, dtype, widths, variant)
     able: dict[Kernel, bool] = {
         "branch": device.type == "cpu" and not variant.masked and variant.softcap is None,
         "varlen": ragged,

@@ -102,16 +102,26 @@ class _Gather(torch.autograd.Function):
         return total.index_add_(0, index, grad.to(wide)).to(grad.dtype), None
 
 
-def can_varlen(dtype: torch.dtype, widths: tuple[int, int], variant: Variant) -> bool:
+def can_varlen(
+    device: torch.device, dtype: torch.dtype, widths: tuple[int, int], variant: Variant
+) -> bool:
     """True where the kernel computes this, for queries and values of these widths."""
     return (
-        dtype in (torch.float16, torch.bfloat16)
+        device.type == "cuda"
+        and dtype in (torch.float16, torch.bfloat16)
         and widths[0] == widths[1] <= WIDEST
+        and widths[0] % 8 == 0
+        and _recent(device)
         and variant.softcap is None
         and variant.sinks is None
         and variant.chunk is None
         and (variant.window is None or "window_size" in KNOWN)
     )
+
+
+def _recent(device: torch.device) -> bool:
+    """False for GPUs before Ampere, which the kernel does not run on."""
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def varlen(
