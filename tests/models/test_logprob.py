@@ -1,9 +1,12 @@
 """The kernel against log_softmax, in float64 and with gradients."""
 
+import weakref
+
 import pytest
 import torch
 from torch import Tensor
 
+from luce.models import logprob_kernel
 from luce.models.logprob import Output, linear_log_prob, linear_values
 
 TOKENS, HIDDEN, VOCABULARY = 11, 6, 37
@@ -151,11 +154,27 @@ def test_of_the_softmax_is_kept_what_fits_and_nothing_where_the_layer_is_frozen(
     assert max(kept.sizes) < tokens * vocabulary
 
 
-def test_nothing_is_kept_without_gradients() -> None:
+@pytest.mark.parametrize("recording", [False, True])
+def test_nothing_is_kept_where_there_is_no_backward_pass(
+    recording: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every tile that is made, none but the last is alive when the pass is over."""
+    tiles: list[weakref.ref[torch.UntypedStorage]] = []
+    softmax = logprob_kernel._softmax
+
+    def noted(z: Tensor) -> tuple[Tensor, Tensor]:
+        p, normalizer = softmax(z)
+        tiles.append(weakref.ref(p.untyped_storage()))
+        alive.append(len({id(s) for s in (tile() for tile in tiles) if s is not None}))
+        return p, normalizer
+
+    alive: list[int] = []
+    monkeypatch.setattr(logprob_kernel, "_softmax", noted)
     hidden, weight = random(TOKENS, HIDDEN), random(VOCABULARY, HIDDEN).requires_grad_()
-    with Kept() as kept, torch.no_grad():
-        values = linear_log_prob(hidden, weight, torch.arange(TOKENS))
-    assert kept.sizes == [] and not values.requires_grad
+    with torch.set_grad_enabled(recording):
+        values = linear_log_prob(hidden, weight, torch.arange(TOKENS), tile=(4, 16))
+    assert values.requires_grad == recording
+    assert len(tiles) == 9 and max(alive) == (9 if recording else 1)
 
 
 def test_a_graph_may_be_differentiated_twice() -> None:

@@ -169,8 +169,8 @@ def on_the_output_layer(
         module = get_peft_model(plain.inner, LoraConfig(r=2, lora_alpha=6, **settings))
     module = module.to(torch.float64)
     with torch.no_grad():
-        for number, (name, parameter) in enumerate(module.named_parameters()):
-            if parameter.requires_grad and "lora" in name:
+        for number, parameter in enumerate(module.parameters()):
+            if parameter.requires_grad:
                 generator = torch.Generator().manual_seed(number)
                 parameter.normal_(0, 0.2, generator=generator)
     return CausalPolicy(module, plain.tokenizer, "adapted", layout=layout)

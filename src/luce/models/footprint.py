@@ -9,10 +9,12 @@ described twice, so nothing of the description can be out of date.
 import copy
 import weakref
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -61,16 +63,28 @@ class Peak(TorchDispatchMode):
 def without_numbers(network: AnyNetwork) -> AnyNetwork:
     """A copy of a policy or reward model whose weights are fake: it runs, computes nothing, and
     takes next to no memory. It shares no parameter with the original, nor any gradient."""
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
     fakes: dict[int, Any] = {}
     for parameter in network.module.parameters():
-        fake = mode.from_tensor(parameter.detach())
+        fake = _fake(parameter.detach())
         fakes[id(parameter)] = nn.Parameter(fake, requires_grad=parameter.requires_grad)
     for buffer in network.module.buffers():
-        fakes[id(buffer)] = mode.from_tensor(buffer)
+        fakes[id(buffer)] = _fake(buffer)
     twin = copy.copy(network)
     twin.module = copy.deepcopy(network.module, fakes)
     return twin
+
+
+@cache
+def _mode() -> FakeTensorMode:
+    """One for all networks: what two of them make, as a policy and its reference do, may meet."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def _fake(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape, dtype and device, without numbers and with memory of its own."""
+    if isinstance(tensor, FakeTensor):
+        return torch.empty_like(tensor)
+    return _mode().from_tensor(tensor)
 
 
 def peak_bytes(network: AnyNetwork, run: Callable[[AnyNetwork], Any]) -> int:
