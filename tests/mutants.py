@@ -8,7 +8,8 @@ are not; 2 the tests do not pass as they are. The working tree is copied first a
 
 torch is imported once: each mutant is a fork of a process that has imported everything except the
 package. A first run records which tests call which functions; a mutant meets the tests of its own
-module first, then those that call its function, then all. Shapes are not checked at run time.
+module first, then those that call its function, the quick ones first, then all. Shapes are not
+checked at run time.
 """
 
 import argparse
@@ -38,6 +39,9 @@ from mutation.forks import (
     preload,
     survey,
 )
+
+SETUP = 0.5
+"""Seconds that a test file takes before its first test, about."""
 
 AS_IT_IS = Mutation(0, 0, "", 1, "", "", None)
 JUNK = shutil.ignore_patterns(".*", "__pycache__", "runs", "build", "dist", "site")
@@ -85,7 +89,8 @@ class Mutant:
 
 
 def stages(file: str, mutation: Mutation, known: dict) -> list[list[str] | None]:
-    """The tests of the file's own module; those that call the function; all."""
+    """The tests of the file's own module; those of the two test files that call the function most
+    for their time; all that call it; all."""
     stem = Path(file).stem if Path(file).stem != "__init__" else Path(file).parent.name
     own = [t for t in known["seconds"] if Path(t.split("::")[0]).stem.startswith(f"test_{stem}")]
     key = f"{file}:{mutation.code[0]}:{mutation.code[1]}" if mutation.code else None
@@ -94,7 +99,17 @@ def stages(file: str, mutation: Mutation, known: dict) -> list[list[str] | None]
         return [own, None] if own else [None]
     seen = set(callers)
     own = [t for t in own if t in seen]
-    return [s for s in (own, [t for t in callers if t not in set(own)], None) if s != []]
+    rest = [t for t in callers if t not in set(own)]
+    by_file: dict[str, list[str]] = {}
+    for test in rest:
+        by_file.setdefault(test.split("::")[0], []).append(test)
+
+    def worth(tests: list[str]) -> float:
+        return len(tests) / (SETUP + sum(known["seconds"][t] for t in tests))
+
+    first = sorted(by_file.values(), key=worth, reverse=True)[:2]
+    rest = [t for t in rest if all(t not in tests for tests in first)]
+    return [s for s in (own, *first, rest, None) if s != []]
 
 
 def start(place: Place, mutant: Mutant, known: dict) -> None:
