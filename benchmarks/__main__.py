@@ -10,6 +10,7 @@ takes up what lies there already.
 
 import argparse
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,7 @@ class Bench:
         wanted = QUICK_VARIANTS if self.asked.quick else VARIANTS
         for variant in () if self.asked.no_memory or threads > 1 else wanted:
             job = {"kind": "memory", "variant": variant, **common}
-            plain = variant.replace(", ", "-").replace(" ", "-")
+            plain = re.sub(r"\W+", "-", variant)
             memory[variant] = self.send(job, f"{label}-memory-{plain}")
         return table.step_section(result, memory)
 

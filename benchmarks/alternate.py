@@ -44,10 +44,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Variant(Generic[Batch]):
-    """A name and what to run on a batch; it returns the loss."""
+    """A name, what to run on a batch (it returns the loss), and what to do off the clock after."""
 
     name: str
     step: Callable[[Batch], float]
+    after: Callable[[], None] = lambda: None
 
 
 def timed(step: Callable[[], float], device: str = "cpu") -> Timing:
@@ -81,6 +82,7 @@ def alternate(
         turn = number % len(variants)
         for variant in (*variants[turn:], *variants[:turn]):
             timing = timed(lambda: variant.step(batch), device)  # noqa: B023
+            variant.after()
             times[variant.name].append(timing)
             told(
                 f"round {number + 1}, {variant.name}: {timing.cpu_s:.2f} s CPU, "

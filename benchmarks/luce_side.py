@@ -21,11 +21,9 @@ from luce.models.load import LoraSettings
 from luce.models.policy import CausalPolicy
 from luce.models.products import quick_products
 from luce.models.reference import ReferencePolicy, compute_reference
-from luce.train.learner import Learner
 from luce.train.learners import PolicyLearner
 from luce.train.settings import TrainSettings
 from luce.train.trainer import Trainer
-from luce.types import Group, Responses
 
 
 class Still:
@@ -41,21 +39,6 @@ class Still:
 
     def step(self) -> None:
         """Nothing."""
-
-
-class OnlineLearner:
-    """A policy whose reference is asked in every step, on the same packed row."""
-
-    def __init__(self, policy: CausalPolicy, reference: ReferencePolicy) -> None:
-        self.policy, self.reference = policy, reference
-
-    def trainable(self) -> dict[str, nn.Parameter]:
-        return self.policy.trainable()
-
-    def respond(self, groups: Sequence[Group]) -> Responses:
-        packed = pack(groups).to(self.policy.device)
-        reference = self.reference.log_probs(packed)
-        return Responses(self.policy.log_probs(packed), packed.lengths, reference)
 
 
 class LuceSide:
@@ -109,9 +92,8 @@ class LuceSide:
         self._runs[id(pairs), online] = self._trainer(pairs, online).steps()
 
     def _trainer(self, pairs: Sequence[Pair], online: bool) -> Trainer:
-        learner: Learner
         if online:
-            learner = OnlineLearner(self.policy, self.reference)
+            learner = PolicyLearner(self.policy, None, online=self.reference)
         else:
             learner = PolicyLearner(self.policy, self.cache)
         settings = TrainSettings(

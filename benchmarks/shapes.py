@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-REFERENCE_SCALE, POLICY_SCALE = 0.02, 0.004
-"""Standard deviations of the reference's matrices and of the policy's distance from them: far
-enough that no loss is log 2, near enough that no pair is decided."""
+POLICY_SCALE, ADAPTER_SCALE = 0.004, 0.022
+"""Standard deviations of the policy's distance from its reference, and of both matrices of an
+adapter: far enough that no loss is log 2, near enough that no pair is decided."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,17 @@ def reference_model(
 
 
 @torch.no_grad()
-def perturb(module: nn.Module, scale: float = POLICY_SCALE, seed: int = 1) -> None:
-    """Adds normal noise to every trainable matrix, by the order of their names."""
+def perturb(module: nn.Module, scale: float = POLICY_SCALE, fresh: bool = False) -> None:
+    """Adds normal noise to every trainable matrix; `fresh`: puts it in the place of what is there.
+
+    The noise hangs on the order of the names alone: networks of like names get the same.
+    """
     for number, (_, parameter) in enumerate(sorted(module.named_parameters())):
         if parameter.requires_grad and parameter.ndim >= 2:
-            generator = torch.Generator(parameter.device).manual_seed(seed * 1_000_003 + number)
+            generator = torch.Generator(parameter.device).manual_seed(number)
             noise = torch.empty_like(parameter, dtype=torch.float32)
-            parameter += noise.normal_(0, scale, generator=generator).to(parameter.dtype)
+            noise.normal_(0, scale, generator=generator)
+            parameter.copy_(noise if fresh else parameter + noise)
 
 
 def policy_model(reference: nn.Module) -> nn.Module:

@@ -72,45 +72,34 @@ class Sides:
         # on a GPU the frozen base of an adapter is kept in bfloat16, as everybody keeps it
         half = self.device == "cuda" and self.case.lora
         dtype = torch.bfloat16 if half else torch.float32
-        self._source = shapes.reference_model(shape, self.device, dtype)
+        self._source: Any = shapes.reference_model(shape, self.device, dtype)
 
     def forget(self) -> None:
         """Drops the weights that the sides were copied from."""
-        del self._source
+        self._source = None
 
     def luce(self) -> LuceSide:
+        cache, bf16 = self.folder / "cache", self.case.bf16
         if not self.case.lora:
             reference, policy = copy.deepcopy(self._source), shapes.policy_model(self._source)
-            return LuceSide(policy, reference, self.folder / "cache", self.case.bf16)
+            return LuceSide(policy, reference, cache, bf16)
         settings = LoraSettings(r=RANK, alpha=ALPHA)
         base = copy.deepcopy(self._source)
         adapted = add_lora(base, settings, TaskType.CAUSAL_LM, 0, "policy")
-        shapes.perturb(adapted)
-        return LuceSide(adapted, None, self.folder / "cache", self.case.bf16, settings)
+        shapes.perturb(adapted, shapes.ADAPTER_SCALE, fresh=True)
+        return LuceSide(adapted, None, cache, bf16, settings)
 
     def trl(self) -> TrlSide:
+        folder, bf16 = self.folder / "trl", self.case.bf16
         if not self.case.lora:
             reference, policy = copy.deepcopy(self._source), shapes.policy_model(self._source)
-            return TrlSide(policy, reference, self.folder / "trl", self.case.bf16)
+            return TrlSide(policy, reference, folder, bf16)
         lora = LoraConfig(
             r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type=TaskType.CAUSAL_LM
         )
-        base = copy.deepcopy(self._source)
-        side = TrlSide(base, None, self.folder / "trl", self.case.bf16, lora)
-        match_adapter(side.network, copy.deepcopy(self._source))
+        side = TrlSide(copy.deepcopy(self._source), None, folder, bf16, lora)
+        shapes.perturb(side.network, shapes.ADAPTER_SCALE, fresh=True)
         return side
-
-
-def match_adapter(network: torch.nn.Module, base: Any) -> None:
-    """Gives TRL's adapter the weights of luce's."""
-    settings = LoraSettings(r=RANK, alpha=ALPHA)
-    other = add_lora(base, settings, TaskType.CAUSAL_LM, 0, "policy")
-    shapes.perturb(other)
-    theirs = dict(network.named_parameters())
-    with torch.no_grad():
-        for name, parameter in other.named_parameters():
-            if parameter.requires_grad:
-                theirs[name].copy_(parameter)
 
 
 def runner(
@@ -134,6 +123,12 @@ def runner(
     return partial(trl.step, settings=settings)
 
 
+def drop(cells: dict[str, Any]) -> None:
+    """Lets go of all gradients: those of one side are not there while the other runs."""
+    for module in (cells["luce"].policy.module, cells["trl"].network):
+        module.zero_grad(set_to_none=True)
+
+
 def run(
     case: Case, rounds: int, device: str = "cpu", told: Callable[[str], None] = print
 ) -> dict[str, Any]:
@@ -146,7 +141,11 @@ def run(
         for names in (MIXED_VARIANTS, GROUPED_VARIANTS):
             batches = found.of(names[0])
             extra = warm[0] if names[0] == LUCE else warm[1]
-            variants = [Variant(n, runner(n, sides, cells, [*batches, extra])) for n in names]
+            variants = [
+                Variant(n, runner(n, sides, cells, [*batches, extra]), partial(drop, cells))
+                for n in names
+            ]
+            sides.forget()
             for variant in variants:  # what happens once happens before the clock runs
                 variant.step(extra)
             groups |= alternate(variants, batches, case.tolerance, device, told)
