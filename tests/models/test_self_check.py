@@ -1,6 +1,7 @@
 """Planted faults: what computes something else is found and not used."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from transformers import (
 from luce.data.pack import pack
 from luce.models import attention
 from luce.models.policy import CausalPolicy, self_check
+from luce.models.reward import load_reward_model
 from luce.models.self_check import probe
 from luce.types import Group
 
@@ -78,6 +80,55 @@ def test_a_fault_that_comes_later_is_found_on_the_rows_given(
     assert model.layout == "shared" and self_check(model, pack(groups)) == ()
     request.getfixturevalue("wrong_attention")
     assert "off by" in self_check(model, pack(groups))[0]
+    assert model.layout == "packed" and model.module.training
+
+
+@pytest.fixture
+def wrong_in_half() -> Iterator[None]:
+    """The registered attention, wrong where a 16-bit kernel would run."""
+
+    def planted(module: nn.Module, q: Tensor, k: Tensor, v: Tensor, *rest: Any, **kw: Any) -> Any:
+        out, _ = attention.shared_prompt_attention(module, q, k, v, *rest, **kw)
+        return out if v.dtype == torch.float32 else -out, None  # rotation widens q
+
+    AttentionInterface.register("luce", planted)
+    yield
+    AttentionInterface.register("luce", attention.shared_prompt_attention)
+
+
+@pytest.mark.parametrize("how", ["autocast", "weights"])
+def test_a_fault_of_16_bits_alone_is_found(
+    how: str, policy: Callable[..., CausalPolicy], groups: list[Group], request: Any
+) -> None:
+    model = policy("llama", dtype=torch.float32 if how == "autocast" else torch.bfloat16)
+    model.autocast = torch.bfloat16 if how == "autocast" else None
+    assert self_check(model, pack(groups)) == () and model.layout == "shared"
+    request.getfixturevalue("wrong_in_half")
+    assert "layout shared failed its check (off by" in self_check(model, pack(groups))[0]
+    assert model.layout == "packed"
+
+
+def test_a_given_tolerance_does_not_tighten_that_of_16_bits(
+    policy: Callable[..., CausalPolicy], groups: list[Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network too large for a float32 copy is checked in its own precision."""
+    monkeypatch.setattr("luce.models.policy.FLOAT32_TWIN", 0)
+    model = policy("llama", dtype=torch.bfloat16)
+    assert self_check(model, pack(groups), tolerance=1e-9) == ()
+    assert model.layout == "shared"
+
+
+def test_reward_models_are_checked_on_the_rows_given(
+    tiny_model_dir: Path, groups: list[Group], request: pytest.FixtureRequest
+) -> None:
+    for g in groups:
+        for branch in g.branches:
+            branch.ids[-1] = 1  # the reward is read where the response ends
+    model = load_reward_model(str(tiny_model_dir))
+    row = pack(groups, keep_last=True)
+    assert model.layout == "shared" and model.self_check(row) == ()
+    request.getfixturevalue("wrong_attention")
+    assert "off by" in model.self_check(row)[0]
     assert model.layout == "packed" and model.module.training
 
 

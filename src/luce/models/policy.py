@@ -173,7 +173,7 @@ class CausalPolicy(network.Network):
     ) -> None:
         """Head and layout, decided by measurement."""
         twin, limit = _in_float32(self)
-        limit = limit if tolerance is None else tolerance
+        limit = limit if tolerance is None else max(limit, tolerance)
         with network.evaluating(twin.module):
             truth = truth_of(self.path, lambda: twin._sums(packed, "padded", "forward"))
             found = find_head(self.inner)
@@ -187,7 +187,26 @@ class CausalPolicy(network.Network):
             settled = first_right_layout(
                 best, reason, lambda layout: twin._sums(packed, layout, self.head), truth, limit
             )
+        half = self.autocast is not None or self.inner.dtype in (torch.bfloat16, torch.float16)
+        if half and twin is not self:  # in 16 bits other kernels may run
+            settled = self._check_in_half(packed, truth, *settled)
         self.settle(asked, *settled)
+
+    def _check_in_half(
+        self, packed: Packed, truth: Tensor, layout: Layout, reason: str, warnings: tuple[str, ...]
+    ) -> tuple[Layout, str, tuple[str, ...]]:
+        """The layout that is right in the policy's own precision too: about as far from the truth
+        as padded rows are in that precision."""
+        with network.evaluating(self.module):
+            noise = float((self._sums(packed, "padded", self.head) - truth).abs().max())
+            found, why, more = first_right_layout(
+                layout,
+                reason,
+                lambda candidate: self._sums(packed, candidate, self.head),
+                truth,
+                max(HALF_TOLERANCE, 3 * noise),
+            )
+        return found, why, warnings + more
 
     def _sums(self, packed: Packed, layout: Layout, head: HeadMode) -> Tensor:
         """log π(y|x) of each response this way; an error where attention layers were passed by."""

@@ -54,22 +54,8 @@ class RewardModel(network.Network):
     ) -> None:
         super().__init__(module, tokenizer, path, base, lora, dropout)
         self.pad_token = _choose_pad(self.inner, tokenizer, terminator)
-        best, reason = self.requested(layout)
-        pad = tokenizer.pad_token_id
-        row = probe(embedding_rows(self.inner), (pad,), keep_last=True)
-        twin, limit = self._in_float32()
-        with network.evaluating(twin.module):
-            truth = truth_of(path, lambda: twin.plain_rewards(row))
-            settled = first_right_layout(
-                best, reason, lambda candidate: twin._checked(row, candidate), truth, limit
-            )
-            off = float((twin._checked(row, "padded") - truth).abs().max())
-        if not off <= limit:
-            raise ModelError(
-                f"{path}: {type(self.inner).__name__} does not read its reward at the last token "
-                f"of a response (off by {off:.2g}). Use another architecture."
-            )
-        self.settle(layout, *settled)
+        row = probe(embedding_rows(self.inner), (tokenizer.pad_token_id,), keep_last=True)
+        self._check(row, layout, *self.requested(layout))
 
     def rewards(self, packed: Packed) -> Float[Tensor, " responses"]:
         """r(x, y) of each response, in float32 or better. The row must be packed with `keep_last`:
@@ -101,6 +87,28 @@ class RewardModel(network.Network):
             wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
             weight, bias = head.weight.to(wide), head.bias
             return linear(hidden.to(wide), weight, None if bias is None else bias.to(wide))[:, 0]
+
+    def self_check(self, packed: Packed) -> tuple[str, ...]:
+        """Repeats the check of the layout on these rows (packed with `keep_last`), without gradient
+        and in float32 where memory allows; falls to a slower layout that is right and returns what
+        was wrong, also kept in `layout_reason` and `warnings`."""
+        self._check(packed, "auto", self.layout, self.layout_reason.split(";")[0])
+        return self.warnings
+
+    def _check(self, packed: Packed, asked: str, best: Layout, reason: str) -> None:
+        twin, limit = self._in_float32()
+        with network.evaluating(twin.module):
+            truth = truth_of(self.path, lambda: twin.plain_rewards(packed))
+            settled = first_right_layout(
+                best, reason, lambda candidate: twin._checked(packed, candidate), truth, limit
+            )
+            off = float((twin._checked(packed, "padded") - truth).abs().max())
+        if not off <= limit:
+            raise ModelError(
+                f"{self.path}: {type(self.inner).__name__} does not read its reward at the last "
+                f"token of a response (off by {off:.2g}). Use another architecture."
+            )
+        self.settle(asked, *settled)
 
     def _checked(self, packed: Packed, layout: Layout) -> Tensor:
         rows = lay_out(packed, layout, "ends")

@@ -245,6 +245,8 @@ def _check_layout(
 ) -> None:
     if isinstance(model, CausalPolicy) and data.train:
         self_check(model, first_batch(data.train, budget))
+    elif isinstance(model, RewardModel) and data.train:
+        model.self_check(first_batch(data.train, budget, keep_last=True))
     for warning in model.warnings:
         console.print(f"warning: {warning}")
     console.print(f"layout: {model.layout} ({model.layout_reason})")
