@@ -30,7 +30,9 @@ def build_cache(recipe_path: str, overrides: Sequence[str], console: Console) ->
     model, _, data = open_recipe(resolved)
     folder = Path(recipe.output_dir)
     with quick_products():  # as in training: the same bits
-        reference = prepare_reference(recipe, objective, model, data, folder, World(), console)
+        reference = prepare_reference(
+            recipe, objective, model, data, folder, World(), console, beforehand=True
+        )
     made = {
         "folder": str(folder / "reference"),
         "groups": len(data.train) + len(data.held_out),

@@ -21,7 +21,7 @@ from luce.models.reference import (
 )
 from luce.models.reward import RewardModel
 from luce.recipe.memory import size_text
-from luce.recipe.prepare import Data, compares
+from luce.recipe.prepare import Data, compares, train_settings
 from luce.recipe.schema import Recipe
 from luce.train.distributed import World
 from luce.types import CostFunction, Group
@@ -40,6 +40,8 @@ class Reference:
         is_policy_at_step_0: whether policy and reference are meant to be the same weights.
         resident: the reference as a network in memory, where the objective asks for whole
             distributions; else None.
+        online: the reference as a network that is asked in the step, for rows that are not in the
+            cache; else None.
         history: log-probabilities of the earlier iterate; None where the objective reads none.
         history_facts: its kind, hash and path.
     """
@@ -48,6 +50,7 @@ class Reference:
     facts: dict[str, Any] = field(default_factory=lambda: dict(NONE))
     is_policy_at_step_0: bool = False
     resident: ReferencePolicy | None = None
+    online: ReferencePolicy | None = None
     history: ReferenceCache | None = None
     history_facts: dict[str, Any] = field(default_factory=lambda: dict(NONE))
 
@@ -60,13 +63,19 @@ def prepare_reference(
     folder: Path,
     world: World,
     console: Console,
+    beforehand: bool = False,
 ) -> Reference:
     """The reference and the earlier iterate that the recipe names, with the log-probabilities of
     every row of the run.
 
     `initial` is the policy as it stands now, adapters included; `base` the model under its
     adapter; anything else a path. The caches lie in `reference/` and `history/` of the run, keyed
-    by weights and tokens, and are read instead of computed where they are there.
+    by weights and tokens, and are read instead of computed where they are there. A run that sees
+    its rows once has no use for a cache of them: where the reference is the network in training
+    with its adapter off, it is asked in the step, on the very row that is trained on.
+
+    Args:
+        beforehand: compute all rows now, whatever the run will see of them.
 
     Raises:
         ReferencePolicyError: no such model, or one that the objective has no use for.
@@ -91,11 +100,19 @@ def prepare_reference(
             console.print(_tell_resident(resident, model))
         if "reference" in objective.needs:
             parts["is_policy_at_step_0"] = same
-            parts["cache"] = _cache(found, groups, folder / "reference", recipe, world)
+            cache = _cache(found, data.held_out, folder / "reference", recipe, world)
+            here = all(group in cache for group in data.train)
+            if not here and not beforehand and _seen_once(recipe, data) and _adapter_off(found):
+                parts["online"] = found.resident()
+                console.print("reference: asked in the step, with the adapter off")
+            elif not here:
+                cache = _cache(found, groups, folder / "reference", recipe, world)
+            parts["cache"] = cache
     if "history" in objective.needs:
         earlier = _open(str(recipe.history), "history", recipe, model, console)
         parts["history_facts"] = _facts(earlier)
-        if "cache" in parts and parts["facts"]["hash"] == earlier.hash:  # the first iteration
+        whole = "cache" in parts and "online" not in parts
+        if whole and parts["facts"]["hash"] == earlier.hash:  # the first iteration
             parts["history"] = parts["cache"]
         else:
             parts["history"] = _cache(earlier, groups, folder / "history", recipe, world)
@@ -108,6 +125,19 @@ def resident_bytes(resident: ReferencePolicy, model: CausalPolicy) -> int:
     if resident.policy is model:
         return 0
     return sum(p.numel() * p.element_size() for p in resident.policy.module.parameters())
+
+
+def _seen_once(recipe: Recipe, data: Data) -> bool:
+    """Whether the run sees no training row twice."""
+    s, rows = train_settings(recipe), len(data.train)
+    return (s.epochs * rows if s.max_steps is None else s.max_steps * s.batch_size) <= rows
+
+
+def _adapter_off(found: ReferencePolicy) -> bool:
+    """Whether the reference is the network in training without its adapter, now and later."""
+    return found.kind == "base" or (
+        found.kind == "initial" and found.policy.has_adapter and found.policy.lora is not None
+    )
 
 
 def _open(

@@ -172,7 +172,12 @@ def _trainer(
     objective, settings = resolved.objective, train_settings(resolved.recipe)
     learner = (
         PolicyLearner(
-            model, reference.cache, reference.history, objective.needs, reference.resident
+            model,
+            reference.cache,
+            reference.history,
+            objective.needs,
+            reference.resident,
+            reference.online,
         )
         if isinstance(model, CausalPolicy)
         else RewardLearner(model)
