@@ -24,8 +24,8 @@ from luce.models.policy import CausalPolicy
 from luce.models.reward import RewardModel
 from luce.types import Group
 
-HEAD_CHUNK = 512
-"""Tokens whose logits exist at once, where the step cannot be run without numbers."""
+HEAD = 512 << 20
+"""Bytes of logits at once, at most, where the step cannot be run without numbers."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def estimate_memory(
         step, how = peak_bytes(model, lambda twin: _step(twin, largest, columns)), ""
     except RuntimeError as error:
         tokens = sum(g.tokens for g in largest[-1])
-        step, how = trained + _by_formula(model, tokens, columns, checkpointing), _line(error)
+        step, how = trained + _by_formula(model, tokens, checkpointing), _line(error)
     on_cpu = model.device.type == "cpu"
     return MemoryEstimate(
         weights=weights,
@@ -139,9 +139,7 @@ def _step(
         cost.backward()
 
 
-def _by_formula(
-    model: CausalPolicy | RewardModel, tokens: int, columns: Collection[str], checkpointing: bool
-) -> int:
+def _by_formula(model: CausalPolicy | RewardModel, tokens: int, checkpointing: bool) -> int:
     config: Any = model.inner.config.get_text_config()
     hidden, layers = config.hidden_size, config.num_hidden_layers
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
@@ -149,8 +147,7 @@ def _by_formula(
     width = 1 if half else 2
     layer = tokens * (30 * hidden + 8 * inner) * width
     held = layers * tokens * hidden * 2 * width + layer if checkpointing else layers * layer
-    tiles = 5 if "kl" in columns else 3
-    return held + tiles * min(tokens, HEAD_CHUNK) * config.vocab_size * 4
+    return held + min(tokens * config.vocab_size * 4, HEAD)
 
 
 def _line(error: BaseException) -> str:
