@@ -89,17 +89,16 @@ class Mutant:
 
 
 def stages(file: str, mutation: Mutation, known: dict) -> list[list[str] | None]:
-    """The tests of the file's own module; those of the two test files that call the function most
+    """The tests of the file's own module; those of the three test files that call the function most
     for their time; all that call it; all."""
     stem = Path(file).stem if Path(file).stem != "__init__" else Path(file).parent.name
     own = [t for t in known["seconds"] if Path(t.split("::")[0]).stem.startswith(f"test_{stem}")]
     key = f"{file}:{mutation.code[0]}:{mutation.code[1]}" if mutation.code else None
     callers = known["calls"].get(key, [None])
-    if None in callers:  # import calls it: any test may see it
-        return [own, None] if own else [None]
-    seen = set(callers)
+    imported = None in callers  # any test may see what an import calls
+    seen = set(callers) if not imported else set(known["seconds"])
     own = [t for t in own if t in seen]
-    rest = [t for t in callers if t not in set(own)]
+    rest = [t for t in callers if t and t not in set(own)] or [t for t in seen if t not in set(own)]
     by_file: dict[str, list[str]] = {}
     for test in rest:
         by_file.setdefault(test.split("::")[0], []).append(test)
@@ -107,8 +106,9 @@ def stages(file: str, mutation: Mutation, known: dict) -> list[list[str] | None]
     def worth(tests: list[str]) -> float:
         return len(tests) / (SETUP + sum(known["seconds"][t] for t in tests))
 
-    first = sorted(by_file.values(), key=worth, reverse=True)[:2]
-    rest = [t for t in rest if all(t not in tests for tests in first)]
+    first = sorted(by_file.values(), key=worth, reverse=True)[:3]
+    chosen = {test for tests in first for test in tests}
+    rest = [] if imported else [t for t in rest if t not in chosen]
     return [s for s in (own, *first, rest, None) if s != []]
 
 
