@@ -3,8 +3,9 @@ the tests are run on every mutant; one that passes them all has survived, and is
 
     python tests/mutants.py [--only losses.py] [--jobs 2] [--sample 100] [--timeout 60]
 
-Exit status: 0 all caught; 1 there are survivors, or entries of the list of equivalent mutants that
-are not; 2 the tests do not pass as they are. The working tree is copied first and not touched.
+Exit status: 0 all caught but those in the list of equivalent mutants, which are taken at their word
+unless `--recheck` runs them too; 1 there are survivors, or entries of that list that are caught or
+mutate nothing; 2 the tests do not pass as they are. The tree is copied first and not touched.
 
 torch is imported once: each mutant is a fork of a process that has imported everything except the
 package. A first run records which tests call which functions; a mutant meets the tests of its own
@@ -90,7 +91,7 @@ class Mutant:
 
 def stages(file: str, mutation: Mutation, known: dict) -> list[list[str] | None]:
     """The tests of the file's own module; those of the three test files that call the function most
-    for their time; all that call it; all."""
+    for their time; all that call it, which is all there are where an import does."""
     stem = Path(file).stem if Path(file).stem != "__init__" else Path(file).parent.name
     own = [t for t in known["seconds"] if Path(t.split("::")[0]).stem.startswith(f"test_{stem}")]
     key = f"{file}:{mutation.code[0]}:{mutation.code[1]}" if mutation.code else None
@@ -109,7 +110,7 @@ def stages(file: str, mutation: Mutation, known: dict) -> list[list[str] | None]
     first = sorted(by_file.values(), key=worth, reverse=True)[:3]
     chosen = {test for tests in first for test in tests}
     rest = [] if imported else [t for t in rest if t not in chosen]
-    return [s for s in (own, *first, rest, None) if s != []]
+    return [s for s in (own, *first, rest, None if imported else []) if s != []]
 
 
 def start(place: Place, mutant: Mutant, known: dict) -> None:
@@ -208,9 +209,11 @@ def check(options: argparse.Namespace, root: Path, scratch: Path) -> int:
     if options.sample and options.sample < whole:
         chosen = set(random.Random(0).sample(range(whole), options.sample))
         todo = [mutant for i, mutant in enumerate(todo) if i in chosen]
+    taken = [] if options.recheck else [m for m in todo if m.change in equivalents(options)]
+    todo = [mutant for mutant in todo if mutant.change not in {m.change for m in taken}]
     print(f"{len(todo)} of {whole} mutants of {len(files)} files", flush=True)
     done = list(follow(sweep(place, todo, known, options.jobs, options.timeout, scratch), todo))
-    return report(done, options, files if len(todo) == whole else [])
+    return report(done + taken, options, files if len(todo + taken) == whole else [])
 
 
 def follow(swept: Iterator[Mutant], todo: list[Mutant]) -> Iterator[Mutant]:
@@ -232,10 +235,15 @@ def follow(swept: Iterator[Mutant], todo: list[Mutant]) -> Iterator[Mutant]:
             )
 
 
-def report(done: list[Mutant], options: argparse.Namespace, whole_files: list[str]) -> int:
+def equivalents(options: argparse.Namespace) -> dict[tuple[str, str, str], str]:
+    """(file, before, after) of mutants that compute the same → why they do."""
     listed = options.root / options.equivalent
     known = tomllib.loads(listed.read_text()).get("equivalent", []) if listed.exists() else []
-    reasons = {(e["file"], e["before"], e["after"]): e["reason"] for e in known}
+    return {(e["file"], e["before"], e["after"]): e["reason"] for e in known}
+
+
+def report(done: list[Mutant], options: argparse.Namespace, whole_files: list[str]) -> int:
+    reasons = equivalents(options)
     survivors = [m for m in done if m.fate == "survived"]
     unknown = [m for m in survivors if m.change not in reasons]
     seen = {mutant.change for mutant in survivors}
@@ -260,6 +268,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
     parser.add_argument("--sample", type=int, default=0, help="so many mutants, drawn with seed 0")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds of one run of tests")
+    parser.add_argument("--recheck", action="store_true", help="run known equivalents too")
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1])
     parser.add_argument("--sources", default="src/luce/objectives", help="folder below the root")
     parser.add_argument("--tests", nargs="+", default=["tests/objectives", "tests/laws"])

@@ -89,10 +89,12 @@ def test_mutants_listed_as_equivalent_pass_and_idle_entries_do_not(root, toy):
     (toy / "list.toml").write_text("".join(entries))
     status, lines = check(root, toy, "--equivalent", "list.toml")
     assert status == 0 and "0 survived, 4 known to be equivalent" in lines[-1]
-    (toy / "list.toml").write_text("".join([*entries, ENTRY.format("SCALE = 3", "SCALE = 4")]))
-    status, lines = check(root, toy, "--equivalent", "list.toml")
-    assert status == 1
-    assert "no survivor, yet in list.toml: sums.py: SCALE = 3  ->  SCALE = 4" in lines
+    for idle, how in (("SCALE = 3", ["--recheck"]), ("SCALE = 2", [])):
+        written = "".join([*entries, ENTRY.format(idle, "SCALE = 4")])
+        (toy / "list.toml").write_text(written)
+        status, lines = check(root, toy, "--equivalent", "list.toml", *how)
+        assert status == 1
+        assert f"no survivor, yet in list.toml: sums.py: {idle}  ->  SCALE = 4" in lines
 
 
 def test_a_mutant_that_does_not_end_is_stopped(root, toy):
