@@ -56,7 +56,12 @@ class Bench:
             if name.removeprefix("scaling-") in SCALING and name not in STEP_CASES:
                 kind = name.removeprefix("scaling-")
                 job = {"kind": "scaling", "table": kind, "rounds": self.asked.rounds, "threads": 1}
-                yield table.scaling_section(self.send(job, name))
+                found = self.send(job, name)
+                if kind == "pairs":
+                    alone = self.send(job | {"rounds": 0}, f"{name}-memory")
+                    rows = zip(found["rows"], alone["rows"], strict=True)
+                    found["rows"] = [both | one for one, both in rows]
+                yield table.scaling_section(found)
 
     def _steps(self, name: str, threads: int) -> str:
         from benchmarks import table

@@ -5,7 +5,7 @@ gradient norm, record. Only the optimizer is replaced by one that updates nothin
 round sees the same weights.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class LuceSide:
         identity = self.policy.hash(adapters=False) if reference is None else other.hash()
         self.reference = ReferencePolicy(kind, "reference", identity, other)
         self.folder, self.budget = folder, budget
-        self._runs: dict[tuple[int, bool], Iterator[dict[str, Any]]] = {}
+        self._runs: dict[tuple[int, bool], Generator[dict[str, Any], None, None]] = {}
 
     def precompute(self, pairs: Sequence[Pair]) -> None:
         """Keeps the reference's log-probabilities of these pairs, as a run does."""
@@ -83,13 +83,21 @@ class LuceSide:
         products that `luce train` chooses."""
         key = (id(pairs), online)
         if key not in self._runs:
-            self._runs[key] = self._trainer(pairs, online).steps()
+            self.prepare(pairs, online)
         with quick_products() if quick else nullcontext():
             return next(self._runs[key])["loss"]
 
     def prepare(self, pairs: Sequence[Pair], online: bool = False) -> None:
         """Makes the trainer of a batch, which a run makes once."""
-        self._runs[id(pairs), online] = self._trainer(pairs, online).steps()
+        self._runs[id(pairs), online] = self._steps(pairs, online)
+
+    def _steps(self, pairs: Sequence[Pair], online: bool) -> Generator[dict[str, Any], None, None]:
+        yield from self._trainer(pairs, online).steps()
+
+    def close(self) -> None:
+        """Ends the trainers, and the threads in which they make the next step ready."""
+        for run in self._runs.values():
+            run.close()
 
     def _trainer(self, pairs: Sequence[Pair], online: bool) -> Trainer:
         if online:

@@ -2,7 +2,9 @@
 
 On a CPU the kernel's high-water mark of the resident set is reset before the step (`clear_refs` of
 Linux) after free memory of earlier work was given back (`malloc_trim`); on a GPU it is the peak of
-the allocator of torch. Each variant is measured in a process of its own.
+the allocator of torch. Each variant is measured in a process of its own, in which glibc maps every
+tensor by itself (MALLOC of `benchmarks.worker`): its heap would keep what it could not give back,
+up to twice what the step needs.
 """
 
 import ctypes
@@ -67,6 +69,8 @@ def run(case: Case, variant: str, rounds: int, device: str = "cpu") -> dict[str,
         module.zero_grad(set_to_none=True)
         above = growth(lambda: step(batch), device)
         gradients = gradient_bytes(module)
+        if "luce" in cells:
+            cells["luce"].close()
     return {
         "variant": variant,
         "step_bytes": above - gradients,

@@ -22,7 +22,8 @@ an epoch, the rounds take those in the middle of equal parts when sorted by padd
 is that of the data. `× luce` is the median over the rounds (least–greatest); `all rounds` the ratio
 of the sums of CPU time. Time per pair, token and FLOP is CPU time on one thread, and wall time
 on more threads or a GPU. Step memory is the peak above weights and gradients, on the middle
-batch, in a process of its own.
+batch, in a process of its own in which glibc maps every tensor by itself (its heap would keep
+what it could not give back, up to twice what a step needs).
 
 **luce** is the step of `luce train`, matrix products included: on a processor where oneDNN's are
 measured to be float32 it takes those, which torch does not by itself. *torch's products* is the

@@ -156,6 +156,7 @@ def run(
             quick_peak = flops.gemm_peak(dtype, device)
         padded = [trl.padded_tokens(batch) for batch in found.mixed]
         layout = cells["luce"].policy.layout
+        cells["luce"].close()
     return {
         "case": asdict(case),
         "rounds": rounds,

@@ -24,6 +24,10 @@ QUIET = {
 }
 """Settings of the environment: no network, no bars."""
 
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+"""Where memory is measured glibc maps every tensor by itself: 128 KiB is its first threshold, which
+it otherwise raises as it goes, and then keeps in its heap what it could not give back."""
+
 
 def carry_out(job: Mapping[str, Any]) -> dict[str, Any]:
     """The result of a job, in this process; JSON-able."""
@@ -59,7 +63,10 @@ def send(job: Mapping[str, Any], result: Path) -> dict[str, Any]:
     told = result.with_suffix(".job.json")
     told.write_text(json.dumps(dict(job)))
     threads = str(job["threads"])
+    exact = job["kind"] == "memory" or (job["kind"] == "scaling" and not job["rounds"])
     environment = os.environ | QUIET | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    if exact:
+        environment |= MALLOC
     command = [sys.executable, "-m", "benchmarks.worker", str(told), str(result)]
     done = subprocess.run(command, env=environment, cwd=Path(__file__).resolve().parents[1])
     if done.returncode:
