@@ -168,9 +168,8 @@ def test_kl_is_that_from_the_reference_at_every_step(
     made = prepare_reference(
         resolved.recipe, resolved.objective, model, data, tmp_path / "run", World(), silent()
     )
-    learner = PolicyLearner(
-        model, made.cache, made.history, resolved.objective.needs, made.resident
-    )
+    needs = resolved.objective.needs
+    learner = PolicyLearner(model, made.cache, made.history, needs, made.resident, made.online)
     for parameter in model.trainable().values():
         parameter.data.add_(0.02)
     found = learner.respond(data.train[:5])
@@ -209,10 +208,10 @@ def test_a_run_that_broke_off_goes_on_to_the_same_bytes(name, small, rankings, m
     calm = train_run({**recipe, "output_dir": small["output_dir"] + "-calm"})
     plain = Trainer._one_step
 
-    def breaks(self: Trainer) -> dict[str, Any]:
+    def breaks(self: Trainer, *ahead: Any) -> dict[str, Any]:
         if self.step == 3:
             raise LuceError("broken off")
-        return plain(self)
+        return plain(self, *ahead)
 
     with monkeypatch.context() as patch, pytest.raises(LuceError, match="broken off"):
         patch.setattr(Trainer, "_one_step", breaks)

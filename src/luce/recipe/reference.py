@@ -100,14 +100,12 @@ def prepare_reference(
             console.print(_tell_resident(resident, model))
         if "reference" in objective.needs:
             parts["is_policy_at_step_0"] = same
-            cache = _cache(found, data.held_out, folder / "reference", recipe, world)
-            here = all(group in cache for group in data.train)
-            if not here and not beforehand and _seen_once(recipe, data) and _adapter_off(found):
+            once = not beforehand and _seen_once(recipe, data) and _adapter_off(found)
+            kept = data.held_out if once else groups
+            parts["cache"] = cache = _cache(found, kept, folder / "reference", recipe, world)
+            if once and not all(group in cache for group in data.train):
                 parts["online"] = found.resident()
                 console.print("reference: asked in the step, with the adapter off")
-            elif not here:
-                cache = _cache(found, groups, folder / "reference", recipe, world)
-            parts["cache"] = cache
     if "history" in objective.needs:
         earlier = _open(str(recipe.history), "history", recipe, model, console)
         parts["history_facts"] = _facts(earlier)
