@@ -166,6 +166,11 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     asked = parse()
+    if asked.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SystemExit("--device cuda: torch sees no GPU here.")
     sections: list[str] = []
     for section in Bench(asked).sections():
         print(f"\n{section}\n", flush=True)
