@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from luce.models import products
-from luce.models.products import quick_products, quick_products_are_exact
+from luce.models.products import matmul_precision, quick_products, quick_products_are_exact
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +59,13 @@ def test_with_a_gpu_nothing_is_switched(monkeypatch):
     before = torch.get_float32_matmul_precision()
     with quick_products() as quick:
         assert not quick and torch.get_float32_matmul_precision() == before
+
+
+def test_a_function_may_have_a_precision_of_its_own():
+    @matmul_precision("highest")
+    def inside():
+        return torch.get_float32_matmul_precision()
+
+    with matmul_precision("medium"):
+        assert inside() == "highest"
+        assert torch.get_float32_matmul_precision() == "medium"

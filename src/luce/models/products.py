@@ -23,7 +23,7 @@ numbers rounded to 16 bits are off by 2e-3."""
 def quick_products_are_exact() -> bool:
     """Whether products at "medium" precision have float32's error on this processor."""
     generator = torch.Generator().manual_seed(0)
-    with _precision("medium"):
+    with matmul_precision("medium"):
         for rows, inner, columns in SHAPES:
             left = torch.randn(rows, inner, generator=generator)
             right = torch.randn(inner, columns, generator=generator)
@@ -39,12 +39,13 @@ def quick_products() -> Iterator[bool]:
     """oneDNN's products while the context lasts, where they are exact and nothing runs on a GPU,
     whose float32 products the same switch would round. Yields whether they are taken."""
     quick = not torch.cuda.is_available() and quick_products_are_exact()
-    with _precision("medium" if quick else torch.get_float32_matmul_precision()):
+    with matmul_precision("medium" if quick else torch.get_float32_matmul_precision()):
         yield quick
 
 
 @contextmanager
-def _precision(name: str) -> Iterator[None]:
+def matmul_precision(name: str) -> Iterator[None]:
+    """torch's setting of that name while the context lasts; decorates functions too."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(name)
     try:

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from luce.models.attention.row import SharedRow, Variant
+from luce.models.products import matmul_precision
 from luce.types import Span
 
 PIECE, LEAST = 64, 32
@@ -130,7 +131,9 @@ class _Branches(torch.autograd.Function):
     """(1, heads, tokens, width) in and out; the memory of the output lies as (1, tokens, heads,
     width), which is how transformers goes on."""
 
+    # the products inside torch's flash kernel are small: oneDNN would take several times as long
     @staticmethod
+    @matmul_precision("highest")
     def forward(
         ctx: Any,
         query: Tensor,
@@ -170,6 +173,7 @@ class _Branches(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @matmul_precision("highest")
     def backward(  # type: ignore[override]
         ctx: Any, grad: Tensor
     ) -> tuple[Tensor | None, ...]:
