@@ -217,12 +217,14 @@ def check(options: argparse.Namespace, root: Path, scratch: Path) -> int:
 
 
 def follow(swept: Iterator[Mutant], todo: list[Mutant]) -> Iterator[Mutant]:
-    """Prints a line when a file is through."""
+    """Prints each survivor as it is found, and a line when a file is through."""
     left: dict[str, list[Mutant]] = {}
     total = {mutant.file: sum(m.file == mutant.file for m in todo) for mutant in todo}
     began = time.monotonic()
     for mutant in swept:
         yield mutant
+        if mutant.fate == "survived":
+            print(f"survived: {mutant.shown}", flush=True)
         through = left.setdefault(mutant.file, [])
         through.append(mutant)
         if len(through) == total[mutant.file]:
@@ -251,8 +253,10 @@ def report(done: list[Mutant], options: argparse.Namespace, whole_files: list[st
     for mutant in done:
         if mutant.fate == "timed out":
             print(f"timed out (counted as caught): {mutant.shown}")
-    for mutant in sorted(unknown, key=lambda m: (m.file, m.mutation.start)):
-        print(f"survived: {mutant.shown}")
+    if len(unknown) < len(survivors):
+        print("of the survivors these are not known to be equivalent:")
+        for mutant in sorted(unknown, key=lambda m: (m.file, m.mutation.start)):
+            print(f"unknown: {mutant.shown}")
     for file, before, after in stale:
         print(f"no survivor, yet in {options.equivalent}: {file}: {before}  ->  {after}")
     print(
