@@ -72,6 +72,13 @@ class ReferencePolicy:
         with self._as_it_was():
             return self.policy.distribution(packed, head)
 
+    @property
+    def adapter_off(self) -> bool:
+        """Whether it is the network in training without its adapter: `base`, and `initial` where
+        the adapter is fresh and so starts as the identity."""
+        fresh = self.policy.has_adapter and self.policy.lora is not None
+        return self.kind == "base" or (self.kind == "initial" and fresh)
+
     def resident(self) -> "ReferencePolicy":
         """The same reference on weights that training does not touch, to be asked at any step.
 
@@ -79,10 +86,10 @@ class ReferencePolicy:
         starts as the identity, are the policy's network with its adapter off. Any other `initial`
         is copied as it stands: ask before the first step; it takes the memory of the weights again.
         """
+        if self.adapter_off:
+            return replace(self, kind="base")
         if self.kind != "initial":
             return self
-        if self.policy.has_adapter and self.policy.lora is not None:
-            return replace(self, kind="base")
         twin = copy.copy(self.policy)
         twin.module = copy.deepcopy(self.policy.module).requires_grad_(False)
         return replace(self, policy=twin)

@@ -100,7 +100,7 @@ def prepare_reference(
             console.print(_tell_resident(resident, model))
         if "reference" in objective.needs:
             parts["is_policy_at_step_0"] = same
-            once = not beforehand and _seen_once(recipe, data) and _adapter_off(found)
+            once = not beforehand and _seen_once(recipe, data) and found.adapter_off
             kept = data.held_out if once else groups
             parts["cache"] = cache = _cache(found, kept, folder / "reference", recipe, world)
             if once and not all(group in cache for group in data.train):
@@ -129,13 +129,6 @@ def _seen_once(recipe: Recipe, data: Data) -> bool:
     """Whether the run sees no training row twice."""
     s, rows = train_settings(recipe), len(data.train)
     return (s.epochs * rows if s.max_steps is None else s.max_steps * s.batch_size) <= rows
-
-
-def _adapter_off(found: ReferencePolicy) -> bool:
-    """Whether the reference is the network in training without its adapter, now and later."""
-    return found.kind == "base" or (
-        found.kind == "initial" and found.policy.has_adapter and found.policy.lora is not None
-    )
 
 
 def _open(
