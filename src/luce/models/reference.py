@@ -86,10 +86,10 @@ class ReferencePolicy:
         starts as the identity, are the policy's network with its adapter off. Any other `initial`
         is copied as it stands: ask before the first step; it takes the memory of the weights again.
         """
-        if self.adapter_off:
-            return replace(self, kind="base")
         if self.kind != "initial":
             return self
+        if self.adapter_off:
+            return replace(self, kind="base")
         twin = copy.copy(self.policy)
         twin.module = copy.deepcopy(self.policy.module).requires_grad_(False)
         return replace(self, policy=twin)
