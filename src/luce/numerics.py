@@ -68,38 +68,3 @@ def first_non_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
         if not torch.isfinite(tensor).all():
             return name
     return None
-
-
-def wilson_interval(
-    successes: float | int, n: float | int, z: float = 1.959964
-) -> tuple[float, float]:
-    """Wilson's score interval of a proportion, 95 % by default; (0, 1) where n = 0.
-
-    >>> low, high = wilson_interval(8, 10)
-    >>> round(low, 3), round(high, 3)
-    (0.49, 0.943)
-    """
-    if n <= 0:
-        return 0.0, 1.0
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def mean_interval(values: Iterable[float | int], z: float = 1.959964) -> tuple[float, float, float]:
-    """(mean, low, high) of a sample: mean ± z standard errors (ddof = 1); (nan, nan, nan) if empty.
-
-    >>> mean_interval([1.0, 1.0])
-    (1.0, 1.0, 1.0)
-    """
-    sample = [float(v) for v in values]
-    n = len(sample)
-    if n == 0:
-        return math.nan, math.nan, math.nan
-    mean = math.fsum(sample) / n
-    if n == 1:
-        return mean, -math.inf, math.inf
-    variance = math.fsum((v - mean) ** 2 for v in sample) / (n - 1)
-    half = z * math.sqrt(variance / n)
-    return mean, mean - half, mean + half

@@ -4,7 +4,7 @@ import pytest
 
 from luce.errors import LuceError
 from luce.evaluate import accuracy_by, accuracy_gain, held_out_accuracy, held_out_record
-from luce.numerics import wilson_interval
+from luce.intervals import wilson_interval
 
 
 def test_a_tie_counts_half():

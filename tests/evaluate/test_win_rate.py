@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from luce.errors import LuceError
 from luce.evaluate import win_rate, win_rate_of_preferences
-from luce.numerics import wilson_interval
+from luce.intervals import wilson_interval
 
 SCORES = st.lists(st.floats(-5, 5).map(lambda x: round(x, 1)), min_size=1, max_size=20)
 
@@ -16,7 +16,7 @@ SCORES = st.lists(st.floats(-5, 5).map(lambda x: round(x, 1)), min_size=1, max_s
 def test_a_policy_against_itself_wins_exactly_half(scores):
     result = win_rate(scores, scores, resamples=50)
     assert result.value == 0.5
-    assert (result.low, result.high) == (0.5, 0.5)
+    assert (result.low, result.high) == ((0.5, 0.5) if len(scores) > 1 else (0, 1))
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=6))

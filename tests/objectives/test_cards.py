@@ -7,9 +7,11 @@ import re
 import pytest
 
 from luce.errors import LuceError
-from luce.objectives.build import defaults
+from luce.objectives.anatomy import score_of
+from luce.objectives.build import defaults, make_objective
 from luce.objectives.card_lines import card_lines, short, value_text
 from luce.objectives.cards import TABLES, card, find, summary
+from luce.objectives.combine import WeightedSum
 from luce.objectives.docstring import SECTIONS, read_docstring
 from luce.objectives.loss_words import LOSS_WORDS
 from luce.objectives.losses import LOSSES
@@ -180,3 +182,24 @@ def test_a_docstring_is_taken_apart():
     assert doc.text == ("Second one.", "a: alpha; bb: beta and more")
     assert doc.args == {"beta": "raising it goes on: here.", "eps": "the other."}
     assert doc.optimum == "There is one." and doc.other == ("Elsewhere",)
+
+
+def test_the_score_of_a_sum_is_that_of_its_first_part():
+    first, second = make_objective("simpo", {}), make_objective("dpo", {})
+    both = WeightedSum(((1.0, first), (1.0, second)))
+    assert score_of(both) is first.score
+
+
+def test_a_part_needs_its_table_only_where_two_have_it():
+    assert card("exponential").kind == "losses"
+    assert card("losses/exponential").plain() == card("exponential").plain()
+
+
+def test_a_loss_names_the_objectives_that_use_it():
+    users = card("losses/exponential").parts["used by"].split(", ")
+    assert "gpo_exponential" in users and not {"dpo", "ipo"} & set(users)
+    assert not card("losses/exponential").recovers
+
+
+def test_what_a_part_is_given_is_not_said_to_be_of_a_paper_or_not():
+    assert all(p.verified and not p.note for p in card("scores/log_ratio").parameters)

@@ -87,3 +87,60 @@ def test_a_mean_is_not_a_cost_for_each_group(inner):
     averaged: Any = Averaged(inner)
     (found,) = check_objective(averaged)
     assert found == "its cost of 4 groups is (); expected a tensor of (4,)."
+
+
+class Sorted(Averaged):
+    """A logistic cost whose groups are in another order where the pairs are swapped."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, scope, reads_labels=False):
+        super().__init__(dpo())
+        self.scope, self.reads_labels = scope, reads_labels
+
+    def __call__(self, batch):
+        order = batch.chosen.log_prob.argsort()
+        p = torch.ones_like(order, dtype=order.dtype) if batch.label is None else batch.label
+        margin = batch.chosen.log_prob - batch.rejected.log_prob
+        if self.reads_labels:  # those of a pair, with the margin of another
+            margin = margin.sort().values
+        cost = p * LOGISTIC.phi(margin) + (1 - p) * LOGISTIC.phi(-margin)
+        return cost[order]
+
+    def metrics(self, batch):
+        return {}
+
+
+SWAPPED = "swapping a pair and its label"
+
+
+def test_a_cost_of_the_whole_batch_may_be_shared_out_otherwise():
+    assert not any(x.startswith(SWAPPED) for x in check_objective(Sorted("batch")))
+    assert any(x.startswith(SWAPPED) for x in check_objective(Sorted("group")))
+
+
+def test_a_cost_of_the_whole_batch_may_match_a_margin_with_the_label_of_another_pair():
+    assert not any(x.startswith(SWAPPED) for x in check_objective(Sorted("batch", True)))
+    assert any(x.startswith(SWAPPED) for x in check_objective(Sorted("group", True)))
+
+
+class Forgetful(Sorted):
+    """A cost that never looks at the rejected response."""
+
+    def __call__(self, batch):
+        return -batch.chosen.log_prob
+
+
+def test_a_response_that_does_not_count_has_no_gradient():
+    (found,) = check_objective(Forgetful("group"))
+    assert found.startswith(SWAPPED)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_the_gradient_of_a_reward_is_looked_at(detached):
+    def value(y, other):
+        return y.reward.detach() + 0 * y.reward if detached else y.reward
+
+    found = check_objective(Objective(Score("r", value, needs=frozenset({"reward"})), LOGISTIC))
+    wrong = any(x.startswith("its gradient is not that of finite differences") for x in found)
+    assert wrong == detached, found

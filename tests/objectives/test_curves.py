@@ -253,3 +253,31 @@ def test_a_loss_of_ones_own_can_be_drawn():
 def test_a_parabola_that_does_not_fall_has_no_lowest_point():
     assert Shape(1.0, -1.0, 0.0).ratio is None and Shape(1.0, 1.0, 1.0).ratio is None
     assert Shape(1.0, -3.0, 1.5).ratio == 2.0
+
+
+def test_a_cost_that_is_flat_at_0_does_not_fall_there():
+    flat = satisfied(Curve("a pair", lambda x: 0 * x), 1.0)
+    assert flat == Satisfied(None, "it does not fall at 0")
+
+
+def test_a_derivative_leaves_its_points_as_they_were():
+    x = torch.ones(2)
+    assert derivative(torch.square, x).tolist() == [2, 2]
+    assert not x.requires_grad
+
+
+def test_nothing_is_minus_nothing():
+    found = shape(lambda x: -(x**3))
+    for number in (found.value, found.slope, found.curvature):
+        assert math.copysign(1, number) == 1 and number == 0
+
+
+def test_a_slope_that_is_a_parameter_has_no_curvature():
+    slope = torch.nn.Parameter(torch.tensor(-2.0, dtype=torch.float64))
+    assert shape(lambda x: slope * x) == Shape(0.0, -2.0, 0.0)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_the_search_goes_as_far_as_the_scale_asks(scale):
+    curve = Curve("a pair", lambda x: LOSSES["logistic"].phi(scale * x))
+    assert satisfied(curve, scale).at == pytest.approx(TENTH / scale)

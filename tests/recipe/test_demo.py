@@ -7,7 +7,7 @@ import yaml
 from luce.data.worlds.tasks import gold, split_of
 from luce.errors import LuceError
 from luce.evaluate import win_rate
-from luce.evaluate.estimate import Estimate
+from luce.intervals import Estimate
 from luce.recipe.demo import FULL, QUICK, run_demo
 from luce.recipe.demo_result import Result, table
 from luce.recipe.load import load_recipe

@@ -1,8 +1,11 @@
 """Steps prepared in advance are the steps themselves, and numbers are read once a step."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +100,35 @@ def test_what_goes_wrong_in_advance_is_raised_when_it_is_its_turn(groups: list[G
         next(steps)
     with pytest.raises(LuceError, match="not there"):
         next(steps)
+
+
+UNFINISHED = """
+import importlib
+tests = importlib.import_module("{module}")
+trainer = tests.Trainer(
+    tests.Thoughtful(), tests.make_objective("dpo", {{}}), tests.make_groups(9), tests.SETTINGS
+)
+steps = trainer.steps()
+next(steps)
+print("one step")
+"""
+
+
+def test_a_program_may_end_in_the_middle_of_the_steps() -> None:
+    code = UNFINISHED.format(module=__name__)
+    root = Path(__file__).parents[len(__name__.split(".")) - 1]
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "one step\n", "")
+
+
+@pytest.mark.parametrize(("epochs", "visits"), [(0.52, 10), (0.53, 11), (1.0, 20), (0.001, 1)])
+def test_no_step_of_a_part_of_an_epoch_is_empty(epochs: float, visits: int) -> None:
+    settings, groups = replace(SETTINGS, batch_size=5, epochs=epochs), make_groups(20)
+    trainer = Trainer(TableLearner(), make_objective("dpo", {}), groups, settings)
+    sizes = [record["groups"] for record in trainer.steps()]
+    assert sum(sizes) == visits and all(sizes)
 
 
 def test_numbers_are_kept_as_they_are_and_read_in_the_order_they_came() -> None:

@@ -3,7 +3,7 @@
 Pure functions over lists; nothing here loads a model or reads a file.
 """
 
-from luce.evaluate.estimate import Estimate, mean_by_prompt
+from luce.evaluate.estimate import mean_by_prompt
 from luce.evaluate.held_out import (
     Accuracy,
     accuracy_by,
@@ -15,6 +15,7 @@ from luce.evaluate.kl import kl_k1, kl_k3, kl_record
 from luce.evaluate.lengths import ended_share, length_record, mean_length
 from luce.evaluate.samples import Generation, sample_side_by_side
 from luce.evaluate.win_rate import WinRate, win_rate, win_rate_of_preferences
+from luce.intervals import Estimate
 
 __all__ = [
     "Accuracy",

@@ -1,35 +1,13 @@
-"""A number with its interval and its n: what every evaluation gives back."""
+"""Means over prompts, and what numbers must be to be averaged."""
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from luce.errors import LuceError
-from luce.numerics import mean_interval
+from luce.intervals import Estimate, mean_interval
 
 Number: TypeAlias = float | int
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval.
-
-    Attributes:
-        value: the mean; nan where n = 0.
-        low, high: the 95 % interval; infinite where n = 1, since one value has no spread.
-        n: independent units the mean runs over (prompts, pairs or responses).
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def standard_error(self) -> float:
-        """Half the interval's width in units of 1.96: the standard error of the mean."""
-        return (self.high - self.low) / (2 * 1.959964)
 
 
 def mean_by_prompt(values: Sequence[Number], prompts: Sequence[Hashable] | None = None) -> Estimate:

@@ -11,7 +11,7 @@ from luce.evaluate.estimate import (
     require_finite,
     require_same_length,
 )
-from luce.numerics import wilson_interval
+from luce.intervals import wilson_interval
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from luce.errors import LuceError
-from luce.evaluate.estimate import Estimate, Number, mean_by_prompt, require_same_length
+from luce.evaluate.estimate import Number, mean_by_prompt, require_same_length
+from luce.intervals import Estimate
 
 
 def kl_k1(

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from luce.evaluate.estimate import Estimate, mean_by_prompt
-from luce.numerics import wilson_interval
+from luce.evaluate.estimate import mean_by_prompt
+from luce.intervals import Estimate, wilson_interval
 
 
 def mean_length(tokens: Sequence[int], prompts: Sequence[Hashable] | None = None) -> Estimate:

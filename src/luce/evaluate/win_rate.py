@@ -14,7 +14,7 @@ from luce.evaluate.estimate import (
     require_finite_value,
     require_same_length,
 )
-from luce.numerics import wilson_interval
+from luce.intervals import bootstrap, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class WinRate:
     Attributes:
         value: in [0, 1].
         low, high: 95 % interval by resampling prompts. Where every prompt is a clean sweep (all 1
-            or all 0) resampling sees no spread, and it is Wilson's interval over prompts.
+            or all 0) resampling sees no spread, and it is Wilson's interval over prompts; of any other
+            single prompt it is all of [0, 1].
         n: prompts.
         wins, ties, losses: comparisons; one per prompt, or one per pair of samples where a
             prompt has several from each side.
@@ -129,18 +130,8 @@ def _over_prompts(
     if value in (0.0, 1.0):
         low, high = wilson_interval(value * n, n)
     else:
-        low, high = _bootstrap(np.asarray(values), seed, resamples)
+        sample = np.asarray(values)
+        found = bootstrap(lambda i: float(sample[i].mean()), n, seed=seed, resamples=resamples)
+        low, high = max(0.0, found.low), min(1.0, found.high)
     error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     return WinRate(value, low, high, n, *counts, standard_error=error)
-
-
-def _bootstrap(
-    values: np.ndarray, seed: int, resamples: int, level: float = 0.95
-) -> tuple[float, float]:
-    """The central `level` of the means of `resamples` draws of n values with replacement."""
-    generator = np.random.default_rng(seed)
-    n = len(values)
-    means = [values[generator.integers(0, n, n)].mean() for _ in range(resamples)]
-    tail = 100 * (1 - level) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(low), float(high)

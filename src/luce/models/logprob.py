@@ -23,7 +23,7 @@ TILE_CPU, TILE_GPU = (1024, 1024), (4096, 32768)
 """Tokens × vocabulary of a tile, at most: 4 MiB fit the caches of a CPU, small ones starve a
 GPU."""
 
-STORE_CPU, STORE_GPU = 256 << 20, 4 << 30
+STORE_CPU, STORE_GPU = 128 << 20, 4 << 30
 """Bytes that may be kept from the forward pass to spare the backward pass a matrix product."""
 
 COLUMNS = ("sum_p2", "entropy", "kl")

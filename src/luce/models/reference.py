@@ -72,13 +72,6 @@ class ReferencePolicy:
         with self._as_it_was():
             return self.policy.distribution(packed, head)
 
-    @property
-    def adapter_off(self) -> bool:
-        """Whether it is the network in training without its adapter: `base`, and `initial` where
-        the adapter is fresh and so starts as the identity."""
-        fresh = self.policy.has_adapter and self.policy.lora is not None
-        return self.kind == "base" or (self.kind == "initial" and fresh)
-
     def resident(self) -> "ReferencePolicy":
         """The same reference on weights that training does not touch, to be asked at any step.
 
@@ -88,7 +81,7 @@ class ReferencePolicy:
         """
         if self.kind != "initial":
             return self
-        if self.adapter_off:
+        if adapter_off(self.kind, self.policy):
             return replace(self, kind="base")
         twin = copy.copy(self.policy)
         twin.module = copy.deepcopy(self.policy.module).requires_grad_(False)
@@ -99,6 +92,13 @@ class ReferencePolicy:
         adapter = self.policy.adapter_disabled() if self.kind == "base" else nullcontext()
         with network.evaluating(self.policy.module), adapter:
             yield
+
+
+def adapter_off(kind: str, policy: CausalPolicy) -> bool:
+    """Whether a reference of this kind is the network in training without its adapter: `base`, and
+    `initial` where the adapter is fresh and so starts as the identity."""
+    fresh = policy.has_adapter and policy.lora is not None
+    return kind == "base" or (kind == "initial" and fresh)
 
 
 def open_reference(

@@ -91,7 +91,7 @@ class Reach:
     shape: Shape
     lowest: float | None
     satisfied: Satisfied
-    rising: bool = True
+    rising: bool
 
 
 @dataclass(frozen=True)

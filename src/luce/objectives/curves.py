@@ -129,12 +129,17 @@ def shape(cost: Function) -> Shape:
     return Shape(value.item() + 0.0, slope.item() + 0.0, curvature.item() + 0.0)  # no −0
 
 
-def satisfied(curve: Curve, scale: float = 1.0) -> Satisfied:
+def satisfied(curve: Curve, scale: float) -> Satisfied:
     """At which distance from 0, in the direction that the curve asks for, it is satisfied.
 
     >>> hinge = Curve("a pair", LOSSES["hinge"].phi)
-    >>> round(satisfied(hinge).at, 9), satisfied(hinge).how
+    >>> found = satisfied(hinge, scale=1.0)
+    >>> round(found.at, 9), found.how
     (1.0, 'the slope is 0')
+
+    Args:
+        scale: what the curve's number is multiplied by before it meets a loss, roughly: the search
+            looks from a thousandth of 1/scale to a hundred thousand of it.
     """
 
     def cost(x: Points) -> Points:

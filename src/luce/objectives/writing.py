@@ -42,7 +42,7 @@ def bare(text: str) -> str:
     >>> bare("[a − b]"), bare("[a] − [b]")
     ('a − b', '[a] − [b]')
     """
-    whole = text[:1] in CLOSING and next(iter(top_level(text)), 0) == len(text) - 1
+    whole = text[:1] in CLOSING and next(iter(top_level(text))) == len(text) - 1
     return text[1:-1] if whole else text
 
 
@@ -90,8 +90,8 @@ def tidy(text: str) -> str:
     >>> tidy("log σ([a − b])"), tidy("([a] − [b])")
     ('log σ(a − b)', '([a] − [b])')
     """
-    for start in range(len(text) - 1, -1, -1):
-        if text[start] not in CLOSING or start + 1 >= len(text) or text[start + 1] not in CLOSING:
+    for start in reversed(range(len(text))):
+        if any(character not in CLOSING for character in text[start : start + 2]):
             continue
         rest = text[start + 1 :]
         end = next(iter(top_level(rest)))

@@ -17,6 +17,7 @@ from luce.data.preview import GroupView, preview
 from luce.data.template import Renderer
 from luce.models.logprob import COLUMNS
 from luce.models.policy import CausalPolicy
+from luce.models.reference import adapter_off
 from luce.models.reward import RewardModel
 from luce.recipe.load import Resolved, load_recipe, written
 from luce.recipe.memory import MemoryEstimate, estimate_memory
@@ -104,15 +105,12 @@ def step_memory(
 ) -> MemoryEstimate:
     """What the heaviest step of the run takes."""
     recipe, needs = resolved.recipe, resolved.objective.needs
-    # the network under an adapter serves as its own reference
-    shared = recipe.reference == "base" or (
-        recipe.reference == "initial" and recipe.model.lora is not None
-    )
+    copied = isinstance(model, CausalPolicy) and not adapter_off(recipe.reference, model)
     return estimate_memory(
         model,
         heaviest_step(data.train, train_settings(recipe)),
         [name for name in COLUMNS if name in needs],
-        copied="kl" in needs and not shared,
+        copied="kl" in needs and copied,
         checkpointing=recipe.train.gradient_checkpointing,
     )
 
@@ -178,7 +176,7 @@ def heaviest_step(groups: Sequence[Group], settings: TrainSettings) -> list[list
     """The micro-batches of the step of this very run whose largest one has the most tokens."""
     sizes = np.array([group.tokens for group in groups])
     steps, size = settings.total_steps(len(groups)), settings.batch_size
-    last, budget = steps * size, settings.max_tokens_per_batch
+    last, budget = settings.visits(len(groups)), settings.max_tokens_per_batch
 
     def rows(step: int) -> list[int]:
         return rows_of_step(len(groups), size, settings.seed, step, last)

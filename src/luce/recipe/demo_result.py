@@ -9,8 +9,8 @@ from typing import Any
 from luce.data.template import Renderer
 from luce.data.worlds.tasks import gold, taste
 from luce.evaluate import Generation, mean_by_prompt, sample_side_by_side, win_rate
-from luce.evaluate.estimate import Estimate
 from luce.files import write_json, write_jsonl
+from luce.intervals import Estimate
 from luce.models.engine import SamplingSettings
 from luce.models.policy import load_policy
 from luce.recipe.sampling import answer

@@ -16,6 +16,7 @@ from luce.models.policy import CausalPolicy
 from luce.models.reference import (
     ReferenceCache,
     ReferencePolicy,
+    adapter_off,
     compute_reference,
     open_reference,
 )
@@ -100,7 +101,7 @@ def prepare_reference(
             console.print(_tell_resident(resident, model))
         if "reference" in objective.needs:
             parts["is_policy_at_step_0"] = same
-            once = not beforehand and _seen_once(recipe, data) and found.adapter_off
+            once = not beforehand and _seen_once(recipe, data) and adapter_off(found.kind, model)
             kept = data.held_out if once else groups
             parts["cache"] = cache = _cache(found, kept, folder / "reference", recipe, world)
             if once and not all(group in cache for group in data.train):
@@ -127,8 +128,8 @@ def resident_bytes(resident: ReferencePolicy, model: CausalPolicy) -> int:
 
 def _seen_once(recipe: Recipe, data: Data) -> bool:
     """Whether the run sees no training row twice."""
-    s, rows = train_settings(recipe), len(data.train)
-    return (s.epochs * rows if s.max_steps is None else s.max_steps * s.batch_size) <= rows
+    rows = len(data.train)
+    return train_settings(recipe).visits(rows) <= rows
 
 
 def _open(

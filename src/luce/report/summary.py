@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from luce.numerics import wilson_interval
+from luce.intervals import wilson_interval
 from luce.report.numbers import is_number
 from luce.report.run import Run, dig
 

@@ -65,7 +65,9 @@ class Ahead:
 
     def close(self) -> None:
         """Let the thread go."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._next is not None:
+            self._next[1].cancel()
+        self._pool.shutdown()
 
     def _prepare(self, step: int) -> list[Part]:
         groups = self.groups(step)

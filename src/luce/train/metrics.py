@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from luce.numerics import wilson_interval
+from luce.intervals import wilson_interval
 
 
 class Means:

@@ -73,9 +73,17 @@ class TrainSettings:
         >>> TrainSettings(batch_size=8, epochs=3.0).total_steps(10)
         4
         """
+        return -(-self.visits(rows) // self.batch_size)
+
+    def visits(self, rows: int) -> int:
+        """Groups that the whole run goes through, of `rows` there are; repeated ones count again.
+
+        >>> TrainSettings(batch_size=8, epochs=0.5).visits(21)
+        10
+        """
         if self.max_steps is not None:
-            return self.max_steps
-        return max(1, math.ceil(self.epochs * rows / self.batch_size - 1e-9))
+            return self.max_steps * self.batch_size
+        return max(1, round(self.epochs * rows))
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of optimizer step `step` (counted from 0) of `steps`.

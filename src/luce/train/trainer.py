@@ -92,6 +92,7 @@ class Trainer:
         self.settings, self.world = settings, world or World()
         self.parameters = dict(learner.trainable())
         self.total_steps = settings.total_steps(len(groups))
+        self.visits = settings.visits(len(groups))
         self.step = 0
         self.running = Running()
         self.optimizer = _adamw(self.parameters, settings)
@@ -112,7 +113,7 @@ class Trainer:
 
     def _groups_of(self, step: int) -> list[Group]:
         """The groups of a step, in order, each told how often the run has seen it."""
-        s, size, last = self.settings, len(self.groups), self._last()
+        s, size, last = self.settings, len(self.groups), self.visits
         rows = rows_of_step(size, s.batch_size, s.seed, step, last)
         visits = visits_of_step(size, s.batch_size, step, last)
         return [replace(self.groups[i], visit=n) for i, n in zip(rows, visits, strict=True)]
@@ -149,11 +150,11 @@ class Trainer:
         self.step += 1
         values = means.values()
         values.pop("loss/groups")
-        rows = rows_of_step(len(self.groups), s.batch_size, s.seed, self.step - 1, self._last())
+        rows = rows_of_step(len(self.groups), s.batch_size, s.seed, self.step - 1, self.visits)
         return {
             "split": "train",
             "step": self.step,
-            "epoch": round(min(self.step * s.batch_size, self._last()) / len(self.groups), 6),
+            "epoch": round(min(self.step * s.batch_size, self.visits) / len(self.groups), 6),
             "groups": len(rows),
             "tokens": sum(self.groups[i].tokens for i in rows),
             "loss": values.pop("loss"),
@@ -161,13 +162,6 @@ class Trainer:
             "learning_rate": rate,
             **values,
         }
-
-    def _last(self) -> int:
-        """One past the last position of the run, in rows."""
-        s = self.settings
-        if s.max_steps is not None:
-            return s.max_steps * s.batch_size
-        return max(1, round(s.epochs * len(self.groups)))
 
     def _add_gradients(self, ahead: Ahead, seed: int) -> list[Entry]:
         """The gradient of this rank's part of a step, and what the part cost; of a cost of the
