@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from luce.intervals import Estimate, bootstrap, mean_interval
+from luce.intervals import Estimate, bootstrap, bootstrap_all, mean_interval
 
 
 def mean_of(values):
@@ -63,3 +63,36 @@ def test_the_seed_decides():
 def test_one_prompt_for_each_row():
     with pytest.raises(ValueError, match="2 prompts for 3 rows"):
         bootstrap(lambda rows: 0.0, 3, ["a", "b"])
+
+
+def test_several_numbers_at_once_are_each_what_they_are_alone():
+    """The same seed gives the same draws, so that nothing may differ."""
+    values = np.random.default_rng(5).normal(size=60)
+    prompts = [i // 3 for i in range(60)]
+    statistics = [lambda i: float(values[i].mean()), lambda i: float(np.median(values[i]))]
+    together = bootstrap_all(
+        lambda i: np.array([statistic(i) for statistic in statistics]), 60, prompts, seed=8
+    )
+    assert together == tuple(bootstrap(s, 60, prompts, seed=8) for s in statistics)
+    assert together[0].n == 20
+
+
+def test_one_entry_may_be_unknown_in_a_draw_where_another_is_not():
+    def of_row_0(rows):
+        return np.array([math.nan if 0 not in rows else 1.0, float(rows.mean()), math.nan])
+
+    first, mean, never = bootstrap_all(of_row_0, 5)
+    assert (first.value, first.low, first.high) == (1.0, 1.0, 1.0)
+    assert mean == bootstrap(lambda rows: float(rows.mean()), 5)
+    assert math.isnan(never.value) and math.isnan(never.low) and math.isnan(never.high)
+
+
+def test_without_rows_there_is_no_number():
+    nothing = bootstrap(lambda rows: float(rows.max()), 0)
+    assert math.isnan(nothing.value) and (nothing.low, nothing.high, nothing.n) == (
+        -math.inf,
+        math.inf,
+        0,
+    )
+    both = bootstrap_all(lambda rows: np.array([len(rows), 1.0]), 0)
+    assert [found.value for found in both] == [0.0, 1.0]

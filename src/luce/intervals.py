@@ -91,23 +91,59 @@ def bootstrap(
     >>> found.value, found.n, found.low < 1.0 < 2.0 < found.high
     (1.5, 4, True)
     """
+
+    def one(drawn: np.ndarray) -> np.ndarray:
+        return np.array([statistic(drawn) if len(drawn) else math.nan], dtype=float)
+
+    return bootstrap_all(one, rows, prompts, seed=seed, resamples=resamples, level=level)[0]
+
+
+def bootstrap_all(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    rows: int,
+    prompts: Sequence[Hashable] | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> tuple[Estimate, ...]:
+    """`bootstrap` of several numbers that are computed together, such as the strengths of all
+    players: one estimate each, all from the same draws.
+
+    Args:
+        statistic: row numbers (some of them repeatedly; none where `rows` is 0) → a vector, as
+            long for every draw. An entry that is nan does not count for that entry.
+        rows, prompts, seed, resamples, level: as in `bootstrap`.
+
+    >>> both = bootstrap_all(lambda i: np.array([i.min(), i.max()], dtype=float), 9)
+    >>> [found.value for found in both], both[0].high < both[1].low
+    ([0.0, 8.0], True)
+    """
     members = _members(rows, prompts)
     generator, n = np.random.default_rng(seed), len(members) if members else rows
-    value = float(statistic(np.arange(rows))) if rows else math.nan
+    values = np.asarray(statistic(np.arange(rows)), dtype=float)
     if n < 2:
-        return Estimate(value, -math.inf, math.inf, n)
-    found = np.empty(resamples)
+        return tuple(Estimate(float(value), -math.inf, math.inf, n) for value in values)
+    found = np.empty((resamples, len(values)))
     for number in range(resamples):
         drawn = generator.integers(0, n, n)
         if members:
             drawn = np.concatenate([members[i] for i in drawn])
         found[number] = statistic(drawn)
+    return tuple(
+        Estimate(float(value), *_central(column, level), n)
+        for value, column in zip(values, found.T, strict=True)
+    )
+
+
+def _central(found: np.ndarray, level: float) -> tuple[float, float]:
+    """The central `level` of what is not nan; (nan, nan) where that is half or less."""
     known = found[~np.isnan(found)]
-    if 2 * len(known) <= resamples:
-        return Estimate(value, math.nan, math.nan, n)
+    if 2 * len(known) <= len(found):
+        return math.nan, math.nan
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(known, [tail, 100 - tail])
-    return Estimate(value, float(low), float(high), n)
+    return float(low), float(high)
 
 
 def _members(rows: int, prompts: Sequence[Hashable] | None) -> list[np.ndarray]:
