@@ -203,3 +203,31 @@ def test_a_loss_names_the_objectives_that_use_it():
 
 def test_what_a_part_is_given_is_not_said_to_be_of_a_paper_or_not():
     assert all(p.verified and not p.note for p in card("scores/log_ratio").parameters)
+
+
+def documented():
+    """A first line.
+
+    Args:
+        a: the first,
+            which goes on.
+
+    Then more of the text.
+
+    only  this
+    """
+
+
+def documented_list():
+    """A first line.
+
+    one  thing
+    another  thing
+    """
+
+
+def test_text_goes_on_after_a_section_and_a_single_line_is_no_list():
+    found = read_docstring(documented)
+    assert found.args == {"a": "the first, which goes on."}
+    assert found.text == ("Then more of the text.", "only this")
+    assert read_docstring(documented_list).text == ("one: thing; another: thing",)

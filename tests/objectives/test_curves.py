@@ -7,6 +7,7 @@ import torch
 
 from luce.errors import LuceError
 from luce.objectives.build import make_objective
+from luce.objectives.combine import WeightedSum
 from luce.objectives.curves import (
     Curve,
     Satisfied,
@@ -17,6 +18,7 @@ from luce.objectives.curves import (
     satisfied,
     shape,
 )
+from luce.objectives.labels import flipped
 from luce.objectives.losses import LOSSES
 from luce.objectives.objective import Objective
 from luce.objectives.presets import OBJECTIVES
@@ -281,3 +283,33 @@ def test_a_slope_that_is_a_parameter_has_no_curvature():
 def test_the_search_goes_as_far_as_the_scale_asks(scale):
     curve = Curve("a pair", lambda x: LOSSES["logistic"].phi(scale * x))
     assert satisfied(curve, scale).at == pytest.approx(TENTH / scale)
+
+
+def test_a_mixture_and_a_loss_have_their_link_and_scale():
+    x = torch.tensor([-1.0, 2.0], dtype=torch.float64)
+    shown = curves(make_objective("mixture", {"beta": 0.5}))
+    assert shown.scale == 0.5
+    torch.testing.assert_close(shown.curves[0].probability(x), torch.sigmoid(0.5 * x))
+    assert of_loss(LOSSES["hinge"]).scale == 1
+
+
+def test_a_doubted_label_is_asked_about_the_other_margin_too():
+    made = Objective(log_ratio(0.5), LOSSES["hinge"], labels=flipped(0.25), target_margin=0.5)
+    x = torch.tensor([-2.0, 0.2, 2.0], dtype=torch.float64)
+    expected = 0.75 * (1.5 - 0.5 * x).relu() + 0.25 * (1.5 + 0.5 * x).relu()
+    torch.testing.assert_close(curves(made).curves[0].cost(x), expected)
+
+
+def test_a_sum_is_drawn_over_the_score_of_its_first_part():
+    dpo, simpo = make_objective("dpo", {}), make_objective("simpo", {})
+    for first, second in ((dpo, simpo), (simpo, dpo)):
+        shown = curves(WeightedSum(((1.0, first), (2.0, second))))
+        assert shown.quantity == curves(first).quantity != curves(second).quantity
+        assert second.name in shown.left_out
+
+
+@pytest.mark.parametrize("name", ["kto", "mixture"])
+def test_a_sum_without_a_margin_is_not_drawn(name):
+    part = make_objective(name, {})
+    with pytest.raises(LuceError, match="no functions of one margin"):
+        curves(WeightedSum(((0.5, part), (0.5, part))))

@@ -1,6 +1,8 @@
 """The pages on objectives say what the tables do, and are what their program writes."""
 
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from luce.errors import LuceError
 from luce.objectives.cards import TABLES, card
-from luce.objectives.page import cards_page, presets_table, with_tables, write_pages
+from luce.objectives.page import _text, cards_page, presets_table, with_tables, write_pages
 from luce.objectives.presets import OBJECTIVES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -74,3 +76,16 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head():
         for table in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
             cells = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
             assert len(cells) == 1, table
+
+
+def test_signs_of_markdown_are_escaped_outside_of_code_and_bars_everywhere():
+    said = _text("a_b `x_|y` c|d `z|w` [e] `u|v`")
+    assert said == "a\\_b `x_\\|y` c\\|d `z\\|w` \\[e\\] `u\\|v`"
+
+
+def test_the_program_writes_the_pages_of_a_folder(tmp_path):
+    (tmp_path / "objectives.md").write_text(read("objectives.md").replace("[`dpo`]", "[`dqo`]"))
+    command = [sys.executable, "-m", "luce.objectives.page", str(tmp_path)]
+    subprocess.run(command, check=True, timeout=300)
+    for name in ("objectives.md", "cards.md"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == read(name)

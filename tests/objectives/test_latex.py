@@ -64,3 +64,21 @@ def test_nothing_to_raise_to_is_an_error():
 
 def test_signs_are_single_and_stand_for_ascii():
     assert all(len(sign) == 1 and latex.isascii() for sign, latex in SIGNS.items())
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("x_ab", "x_{ab}"),
+        ("x_abc", r"x_{\mathrm{abc}}"),
+        ("grade of y", r"\text{grade of}\ y"),
+        ("grade of a pair", r"\text{grade of a pair}"),
+        ("grade of log x", r"\text{grade of}\ \log x"),
+        ("y tokens z", r"y \ \mathrm{tokens}\ z"),
+        ("1 − length + 2", r"1 - \mathrm{length} + 2"),
+        ("−y tokens", r"-y \ \mathrm{tokens}"),
+        ("y of, z", r"y \ \mathrm{of},\, z"),
+    ],
+)
+def test_words_are_set_upright_with_space_beside_what_brings_none(formula, expected):
+    assert to_latex(formula) == expected

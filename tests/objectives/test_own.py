@@ -15,6 +15,7 @@ from luce.objectives.presets import dpo
 from luce.objectives.scores import log_prob
 
 CODE = '''
+import json
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -81,6 +82,12 @@ class Half:
     def weight(self, batch):
         return 1.0
 
+class Sketch:
+    structure, needs, name, scope = "pair", frozenset(), "sketch", "group"
+    parameters = {}
+    def __call__(self, batch):
+        return batch.chosen.log_prob
+
 class Askew(Whole):
     structure = "pairs"
 
@@ -107,6 +114,9 @@ def single(z): return -z.float()
 def text(z): return "none"
 def annotated(z, x: "Missing" = 1): return -z
 def inside(): return Objective(log_prob(1.0), MarginLoss(lambda z: -z[0] / {}["k"], str))
+def flat(z): return torch.nn.Parameter(torch.ones(1, dtype=z.dtype)).expand(len(z))
+def bounded(z): return torch.sigmoid(-z)
+def deep(z): return json.loads("{")
 seven = 7
 '''
 
@@ -157,6 +167,14 @@ def test_a_function_of_a_margin_is_a_loss_of_the_log_ratio(pair):
     assert (made.loss.convex, made.loss.tail) == (True, "I")
     hard = make_objective("own_parts:loss", {"kind": "hard"})
     assert isinstance(hard, Objective) and hard.loss.tail == "II"
+    bounded = make_objective("own_parts:bounded", {})
+    assert isinstance(bounded, Objective) and not bounded.loss.convex
+
+
+@pytest.mark.parametrize("name", ["loss", "given"])
+def test_the_beta_of_a_loss_is_a_tenth_unless_given(name):
+    made = resolve(f"own_parts:{name}")()
+    assert isinstance(made, Objective) and made.score.scale == 0.1
 
 
 def test_a_score_is_under_the_logistic_loss(pair):
@@ -198,6 +216,14 @@ def test_the_current_folder_comes_first_and_stays_importable(module):
     assert sys.path[-1] == str(module) and sys.path.count(str(module)) == 1
 
 
+def test_a_module_of_the_current_folder_goes_before_others_of_its_name(module):
+    elsewhere = module / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "own_parts.py").write_text("def loss(z): return -7 * z\n")
+    sys.path.insert(0, str(elsewhere))
+    assert code_of("own_parts:loss")["file"] == "own_parts.py"
+
+
 MESSAGES = {
     "los": "objective: own_parts has no 'los'. Did you mean 'loss'?",
     "number": "objective.own_parts:number: returned a int; expected an objective, such as "
@@ -222,6 +248,11 @@ MESSAGES = {
     "log-probabilities are torch.float64.",
     "Half": "objective.own_parts:Half: a Half has no `metrics` and no `scope` and no `statistics`, "
     "which an objective has (luce.types.CostFunction).",
+    "Sketch": "objective.own_parts:Sketch: a Sketch has no `formula` and no `metrics` and no "
+    "`needs_reference` and no `statistics` and no `weight`, which an objective has",
+    "flat": "objective.own_parts:flat: flat(z) does not fall at z = 0",
+    "deep": "objective.own_parts:deep: raised JSONDecodeError: Expecting property name enclosed in "
+    "double quotes: line 1 column 2 (char 1) (own_parts.py:",
     "Askew": "objective.own_parts:Askew.structure: no 'pairs'. Did you mean 'pair'?",
     "Greedy": "objective.own_parts:Greedy.needs: no 'refrence'. Did you mean 'reference'?",
     "score": "objective.own_parts:score: no `beta`, which has no default. Write "

@@ -103,6 +103,7 @@ def test_the_unknown_is_not_given_and_a_length_is_positive():
         convert_beta("dpo", "ipo", {}, {"tau": 0.1})
     with pytest.raises(LuceError, match="tokens: 0.0 is no length"):
         convert_beta("dpo", "ln_dpo", {}, {}, 0.0)
+    assert convert_beta("dpo", "ln_dpo", {"beta": 0.1}, {}, 1.0).target_beta == 0.1
 
 
 def test_the_first_of_the_names_is_the_beta():
@@ -153,6 +154,20 @@ def test_usual_settings_are_no_matter_of_warning():
     assert warning("simpo", beta=10.0) is None and warning("ln_dpo", beta=2.0) is None
     assert warning("ipo", per_token=True) is None
     assert warning("ipo", per_token=True, tau=0.05) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [("dpo", 0.99, 1.0), ("simpo", 0.21, 0.2), ("simpo", 0.25, 0.15), ("ln_dpo", 0.31, 0.3)],
+)
+def test_where_a_beta_becomes_one_of_the_other_family(name, inside, outside):
+    assert warning(name, beta=inside) is None
+    assert warning(name, beta=outside) is not None
+
+
+def test_nothing_is_said_of_nats_where_a_score_counts_something_else():
+    for said in (warning("alphapo", beta=0.1), warning("rdpo", beta=5.0)):
+        assert said is not None and "satisfied" not in said
 
 
 def test_an_objective_of_ones_own_is_no_matter_of_warning():

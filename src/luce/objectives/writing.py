@@ -90,7 +90,7 @@ def tidy(text: str) -> str:
     >>> tidy("log σ([a − b])"), tidy("([a] − [b])")
     ('log σ(a − b)', '([a] − [b])')
     """
-    for start in reversed(range(len(text))):
+    for start in reversed(range(len(text) - 1)):
         if any(character not in CLOSING for character in text[start : start + 2]):
             continue
         rest = text[start + 1 :]
