@@ -2,6 +2,7 @@
 the tests are run on every mutant; one that passes them all has survived, and is reported.
 
     python tests/mutants.py [--only losses.py] [--jobs 2] [--sample 100] [--timeout 60]
+    python tests/mutants.py --again OUTPUT       only those that survived in an earlier run
 
 Exit status: 0 all caught but those in the list of equivalent mutants, which are taken at their word
 unless `--recheck` runs them too; 1 there are survivors, or entries of that list that are caught or
@@ -16,6 +17,7 @@ checked at run time.
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -209,6 +211,12 @@ def check(options: argparse.Namespace, root: Path, scratch: Path) -> int:
     if options.sample and options.sample < whole:
         chosen = set(random.Random(0).sample(range(whole), options.sample))
         todo = [mutant for i, mutant in enumerate(todo) if i in chosen]
+    if options.again:
+        lines = options.again.read_text(encoding="utf-8").splitlines()
+        survived = {re.sub(r":\d+: ", ": ", line, count=1) for line in lines}
+        todo = [
+            m for m in todo if re.sub(r":\d+: ", ": ", f"survived: {m.shown}", count=1) in survived
+        ]
     taken = [] if options.recheck else [m for m in todo if m.change in equivalents(options)]
     todo = [mutant for mutant in todo if mutant.change not in {m.change for m in taken}]
     print(f"{len(todo)} of {whole} mutants of {len(files)} files", flush=True)
@@ -270,6 +278,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n\n")[0])
     parser.add_argument("--only", action="append", default=[], help="a file of the sources")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time")
+    parser.add_argument("--again", type=Path, help="the output of an earlier run")
     parser.add_argument("--sample", type=int, default=0, help="so many mutants, drawn with seed 0")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds of one run of tests")
     parser.add_argument("--recheck", action="store_true", help="run known equivalents too")
@@ -279,6 +288,7 @@ def main() -> int:
     parser.add_argument("--equivalent", default="tests/mutation/equivalent.toml")
     options = parser.parse_args()
     options.root = options.root.resolve()
+    options.again = options.again and options.again.resolve()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         scratch = Path(folder).resolve()
         copy_tree(options.root, scratch / "tree")

@@ -84,6 +84,13 @@ def test_survivors_are_reported_and_nothing_else(root, toy, edits):
     assert (toy / "src/toy/sums.py").read_text() == SOURCE
 
 
+def test_only_earlier_survivors_are_tried_again(root, toy):
+    lines = [f"survived: sums.py:3: {before}  ->  {after}" for before, after in SURVIVORS[:2]]
+    (toy / "earlier.txt").write_text("\n".join([*lines, "sums.py: 9 mutants, 2 survived"]))
+    _, lines = check(root, toy, "--again", str(toy / "earlier.txt"))
+    assert lines[-1] == "2 mutants: 2 survived, 0 known to be equivalent, 0 caught."
+
+
 def test_mutants_listed_as_equivalent_pass_and_idle_entries_do_not(root, toy):
     entries = [ENTRY.format(before, after) for before, after in SURVIVORS]
     (toy / "list.toml").write_text("".join(entries))

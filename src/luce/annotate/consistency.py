@@ -5,7 +5,7 @@ shown: an annotator that looks only at the responses prefers the first one shown
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,11 +86,12 @@ def self_consistency(
         unanimous = np.zeros(0, dtype=bool)
     sums = sums_by_prompt([np.ones(len(rows)), unanimous], ratings.prompt_numbers[usable])
     agreement, _ = of_all_annotators(ratings)
+    alpha = alpha_of(coincidences(ratings), ratings)
     why = "No item was asked about twice."
     asked = [
         Statistic(agreement.sums, agreement.value, lambda found: measure(share(found), why)),
         Statistic(sums, lambda s: ratio(s[1], s[0]), lambda found: measure(share(found), why)),
-        alpha_of(coincidences(ratings), ratings),
+        alpha if len(rows) else replace(alpha, told=lambda found: measure(found, why)),
     ]
     answers = measured(asked, seed=seed, resamples=resamples)
     return SelfConsistency(len(rows), int(given[usable].sum()), *answers)

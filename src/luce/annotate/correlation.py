@@ -4,6 +4,7 @@ Pairwise complete: a pair of columns is compared on the items on which both have
 cells may rest on different items; each says on how many.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, TypeAlias
@@ -15,7 +16,7 @@ from luce.annotate.crosstab import Crosstab, crosstab
 from luce.annotate.measure import Measure, Statistic, measure, measured, ratio
 from luce.annotate.ratings import Ratings
 from luce.errors import LuceError, did_you_mean
-from luce.intervals import RESAMPLES
+from luce.intervals import RESAMPLES, Estimate
 
 Method: TypeAlias = Literal["pearson", "spearman"]
 _TITLES = {"pearson": "Pearson's r", "spearman": "Spearman's rho"}
@@ -165,7 +166,15 @@ def _correlation(table: Crosstab, first: str, second: str, method: Method) -> St
         return np.clip(ratio(common, np.where(varied & (n >= FEWEST), spread, 0.0)), -1.0, 1.0)
 
     why = _why(table, first, second)
-    return Statistic(table.weights, value, lambda found: measure(found, why))
+    return Statistic(table.weights, value, lambda found: measure(_with_spread(found), why))
+
+
+def _with_spread(found: Estimate) -> Estimate:
+    """Points on one line stay there however they are drawn; the interval is then unknown, not of
+    width 0."""
+    if found.high - found.low < 1e-9:
+        return Estimate(found.value, math.nan, math.nan, found.n)
+    return found
 
 
 def _why(table: Crosstab, first: str, second: str) -> str:

@@ -57,7 +57,9 @@ class Measure:
             return f"unknown ({self.why})"
         if not (math.isfinite(found.low) and math.isfinite(found.high)):
             return f"{found.value:.3f} [interval unknown]"
-        return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+        # + 0.0: what rounds to zero has no sign
+        value, low, high = (round(x, 3) + 0.0 for x in (found.value, found.low, found.high))
+        return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def nothing(n: int) -> Estimate:

@@ -1,0 +1,140 @@
+"""A symmetric table of numbers as a figure: who agrees or goes along with whom."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from luce.errors import LuceError
+from luce.report.numbers import MINUS, NONE, counted
+from luce.report.plots import FAINT, INK, library_style
+
+# opaque and of their own: the numbers on them must be readable on any page
+RISING = ("#eef3f8", "#9fc0df", "#3f7fb8", "#174a7c")
+DIVERGING = ("#8f3a12", "#dd9468", "#f4f2ef", "#7fabd3", "#174a7c")
+DARK, LIGHT = "#15202b", "#ffffff"
+
+LONGEST_NAME = 32
+"""Letters of a name that are shown."""
+
+FEW = 8
+"""With no more columns than this, each cell also says its n."""
+
+INCHES_A_LETTER = 0.075
+
+
+def heatmap(
+    names: Sequence[str],
+    values: np.ndarray,
+    counts: np.ndarray,
+    *,
+    title: str,
+    low: float = -1.0,
+    unit: str = "item",
+) -> Figure:
+    """The values as a square of colored cells with their numbers; a dash where one is nan. The
+    caption says of how many items the cells are.
+
+    Args:
+        names: of the rows, and in the same order of the columns.
+        values: rows × columns, at most 1.
+        counts: rows × columns, how many items each value is of.
+        low: what the color of the lowest end stands for; that of the highest stands for 1. Below 0,
+            two colors part at 0; from 0 on, one color rises.
+        unit: what the counts count, in the singular.
+
+    Raises:
+        LuceError: there is no name, or the tables are not square with a row for each.
+    """
+    k = len(names)
+    if not k or values.shape != (k, k) or counts.shape != (k, k):
+        raise LuceError(
+            f"A heatmap of {counted(k, 'name')} with values of shape {values.shape} and counts of "
+            f"shape {counts.shape}. Give at least one name, and a row and a column for each."
+        )
+    shown = [textwrap.shorten(name, LONGEST_NAME, placeholder="…") for name in names]
+    shown = [
+        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in shown
+    ]
+    cell = 0.75 if k <= FEW else 0.40
+    side, margin = cell * k, INCHES_A_LETTER * max(len(name) for name in shown) + 0.15
+    width, height = max(margin + side + 0.2, 3.6), margin + side + 0.85
+    with library_style():
+        figure = Figure(figsize=(width, height))
+        left, bottom = margin / width, (margin + 0.35) / height
+        axes = figure.add_axes((left, bottom, side / width, side / height))
+        _draw_cells(axes, values, counts, low, with_counts=k <= FEW)
+        axes.set_xticks(np.arange(k) + 0.5, shown, rotation=90)
+        axes.set_yticks(np.arange(k) + 0.5, shown)
+        axes.tick_params(length=0, pad=4, labelsize=9)
+        figure.text(0.1 / width, 1 - 0.12 / height, title, va="top", fontsize=11)
+        figure.text(0.1 / width, 0.1 / height, caption(counts, unit), fontsize=9, color=INK)
+        return figure
+
+
+def caption(counts: np.ndarray, unit: str = "item") -> str:
+    """Of how many items the cells off the diagonal are.
+
+    >>> caption(np.array([[9, 4], [4, 9]]))
+    'n = 4 items in every cell'
+    """
+    off = counts[~np.eye(len(counts), dtype=bool)] if len(counts) > 1 else counts.ravel()
+    low, high = int(off.min()), int(off.max())
+    if low == high:
+        return f"n = {counted(low, unit)} in every cell"
+    return f"n = {low:,} to {counted(high, unit)} in a cell"
+
+
+def _draw_cells(
+    axes: Axes, values: np.ndarray, counts: np.ndarray, low: float, with_counts: bool
+) -> None:
+    k = len(values)
+    colors = DIVERGING if low < 0 else RISING
+    norm = TwoSlopeNorm(0.0, low, 1.0) if low < 0 else Normalize(low, 1.0, clip=True)
+    colormap = LinearSegmentedColormap.from_list("luce", colors)
+    for row in range(k):
+        for column in range(k):
+            value, place = float(values[row, column]), (column, row)
+            known = not np.isnan(value)
+            color = colormap(float(np.clip(norm(value), 0.0, 1.0))) if known else "none"
+            axes.add_patch(Rectangle(place, 1, 1, facecolor=color, edgecolor=FAINT, linewidth=0.4))
+            ink = _readable(color) if isinstance(color, tuple) else INK
+            middle = row + (0.42 if with_counts else 0.52)
+            size = 10 if with_counts else 7.5
+            text = _two_decimals(value) if known else NONE
+            axes.text(
+                column + 0.5, middle, text, ha="center", va="center", fontsize=size, color=ink
+            )
+            if with_counts:
+                n = f"{int(counts[row, column]):,}"
+                axes.text(
+                    column + 0.5, row + 0.74, n, ha="center", va="center", fontsize=7, color=ink
+                )
+    axes.set_xlim(0, k)
+    axes.set_ylim(k, 0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _two_decimals(value: float) -> str:
+    """The number as it fits into a small cell: without its leading zero.
+
+    >>> _two_decimals(0.847), _two_decimals(-0.5), _two_decimals(1.0), _two_decimals(-0.001)
+    ('.85', '−.50', '1', '.00')
+    """
+    text = f"{round(value, 2) + 0.0:.2f}"
+    if text in ("1.00", "-1.00"):
+        text = text[:-3]
+    return text.replace("0.", ".", 1).replace("-", MINUS)
+
+
+def _readable(color: tuple[float, ...]) -> str:
+    """Dark or light ink, whichever differs more from the ground: by WCAG's relative luminance."""
+    red, green, blue = (
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3]
+    )
+    return DARK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.19 else LIGHT
