@@ -5,7 +5,7 @@ be said (one annotator, no item in common, one category only) is nan with a sent
 """
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -24,8 +24,6 @@ from luce.annotate.ratings import Ratings
 from luce.errors import LuceError, did_you_mean
 from luce.intervals import RESAMPLES
 
-Weights: TypeAlias = Literal["none", "linear", "quadratic"]
-Level: TypeAlias = Literal["nominal", "ordinal", "interval"]
 Sums: TypeAlias = np.ndarray
 
 
@@ -57,7 +55,7 @@ def cohen_kappa(
     ratings: Ratings,
     first: str,
     second: str,
-    weights: Weights = "none",
+    weights: str = "none",
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -81,7 +79,7 @@ def cohen_kappa(
     return measured([asked], seed=seed, resamples=resamples)[0]
 
 
-def kappa_of(table: Crosstab, first: str, second: str, weights: Weights = "none") -> Statistic:
+def kappa_of(table: Crosstab, first: str, second: str, weights: str = "none") -> Statistic:
     """`cohen_kappa` of a crosstab."""
     if weights not in _DISTANCES:
         raise LuceError(f"cohen_kappa: no weights {weights!r}. {did_you_mean(weights, _DISTANCES)}")
@@ -173,7 +171,7 @@ def _sums_of_items(ratings: Ratings) -> tuple[csr_array, np.ndarray]:
 
 
 def krippendorff_alpha(
-    ratings: Ratings, level: Level = "nominal", *, seed: int = 0, resamples: int = RESAMPLES
+    ratings: Ratings, level: str = "nominal", *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Measure:
     """Krippendorff's alpha of any number of annotators, whoever missed whichever item:
     α = 1 − (n − 1) Σ o_ck δ²_ck / Σ n_c n_k δ²_ck.
@@ -195,7 +193,7 @@ def krippendorff_alpha(
     return measured([asked], seed=seed, resamples=resamples)[0]
 
 
-def alpha_of(table: Crosstab, ratings: Ratings, level: Level = "nominal") -> Statistic:
+def alpha_of(table: Crosstab, ratings: Ratings, level: str = "nominal") -> Statistic:
     """`krippendorff_alpha` of the votes' coincidences."""
     if level not in _LEVELS:
         raise LuceError(f"krippendorff_alpha: no level {level!r}. {did_you_mean(level, _LEVELS)}")

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 
 from luce.annotate.agreement import (
-    Level,
-    Weights,
     alpha_of,
     kappa_of,
     of_all_annotators,
@@ -26,12 +24,12 @@ MOST_PAIRS = 15
 MOST_CATEGORIES = 12
 """Different votes that are counted one by one."""
 
-_LEVELS: dict[str, tuple[Level, ...]] = {
+_LEVELS: dict[str, tuple[str, ...]] = {
     "nominal": ("nominal",),
     "ordinal": ("nominal", "ordinal"),
     "interval": ("nominal", "ordinal", "interval"),
 }
-_WEIGHTS: dict[str, Weights | None] = {
+_WEIGHTS: dict[str, str | None] = {
     "nominal": None,
     "ordinal": "linear",
     "interval": "quadratic",
@@ -77,7 +75,7 @@ class Agreement:
     """
 
     names: tuple[str, ...]
-    level: Level
+    level: str
     items: int
     prompts: int
     shared: int
@@ -85,7 +83,7 @@ class Agreement:
     categories: dict[float, int]
     observed: Measure
     fleiss: Measure
-    alpha: dict[Level, Measure]
+    alpha: dict[str, Measure]
     pairs: tuple[PairAgreement, ...]
 
     def matrix(self, of: str = "agreement") -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +159,7 @@ class Agreement:
 
 
 def agreement(
-    ratings: Ratings, level: Level = "nominal", *, seed: int = 0, resamples: int = RESAMPLES
+    ratings: Ratings, level: str = "nominal", *, seed: int = 0, resamples: int = RESAMPLES
 ) -> Agreement:
     """Everything about the agreement of one table of votes.
 
@@ -216,7 +214,7 @@ def agreement(
     )
 
 
-def _of_pair(both: Crosstab, first: str, second: str, weights: Weights | None) -> list[Statistic]:
+def _of_pair(both: Crosstab, first: str, second: str, weights: str | None) -> list[Statistic]:
     asked = [share_of_equal(both, first, second), kappa_of(both, first, second)]
     return asked + ([kappa_of(both, first, second, weights)] if weights else [])
 

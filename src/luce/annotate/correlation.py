@@ -7,7 +7,7 @@ cells may rest on different items; each says on how many.
 import math
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from luce.annotate.ratings import Ratings
 from luce.errors import LuceError, did_you_mean
 from luce.intervals import RESAMPLES, Estimate
 
-Method: TypeAlias = Literal["pearson", "spearman"]
 _TITLES = {"pearson": "Pearson's r", "spearman": "Spearman's rho"}
 
 FEWEST = 3
@@ -56,7 +55,7 @@ class Correlations:
         pairs: every two columns.
     """
 
-    method: Method
+    method: str
     names: tuple[str, ...]
     items: dict[str, int]
     constant: tuple[str, ...]
@@ -103,15 +102,15 @@ class Correlations:
 
 def correlations(
     ratings: Ratings,
-    method: Method = "pearson",
+    method: str = "pearson",
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Correlations:
     """Pearson's r or Spearman's ρ of every two columns, with intervals by prompt.
 
-    Spearman's is Pearson's of the ranks, equal values at their average rank (Spearman, 1904), ranked
-    among the items of the pair, and again in each draw of the bootstrap.
+    Spearman's is Pearson's of the ranks, equal values at their average rank (Spearman, 1904), among
+    the items of the pair, and ranked again in each draw of the bootstrap.
 
     Args:
         ratings: items × evaluators, or items × dimensions. Of several evaluators on several
@@ -150,7 +149,7 @@ def _columns(ratings: Ratings) -> dict[str, np.ndarray]:
     return {name: ratings.column(name) for name in ratings.names}
 
 
-def _correlation(table: Crosstab, first: str, second: str, method: Method) -> Statistic:
+def _correlation(table: Crosstab, first: str, second: str, method: str) -> Statistic:
     # about the middle of the scale, so that large values of little spread lose no digits
     scale = (table.scale - table.scale.mean() if len(table.scale) else table.scale)[:, None]
 

@@ -24,7 +24,7 @@ LONGEST_NAME = 32
 FEW = 8
 """With no more columns than this, each cell also says its n."""
 
-INCHES_A_LETTER = 0.075
+INCHES_A_LETTER = 0.07
 
 
 def heatmap(
@@ -56,22 +56,22 @@ def heatmap(
             f"A heatmap of {counted(k, 'name')} with values of shape {values.shape} and counts of "
             f"shape {counts.shape}. Give at least one name, and a row and a column for each."
         )
-    shown = [textwrap.shorten(name, LONGEST_NAME, placeholder="…") for name in names]
-    shown = [
-        name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in shown
-    ]
+    shown = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
     cell = 0.75 if k <= FEW else 0.40
     side, margin = cell * k, INCHES_A_LETTER * max(len(name) for name in shown) + 0.15
-    width, height = max(margin + side + 0.2, 3.6), margin + side + 0.85
+    width = max(margin + side + 0.2, 3.6)
+    title = textwrap.fill(title, int((width - 0.2) / 0.095))
+    height = margin + side + 0.85 + 0.2 * title.count("\n")
     with library_style():
         figure = Figure(figsize=(width, height))
         left, bottom = margin / width, (margin + 0.35) / height
         axes = figure.add_axes((left, bottom, side / width, side / height))
         _draw_cells(axes, values, counts, low, with_counts=k <= FEW)
-        axes.set_xticks(np.arange(k) + 0.5, shown, rotation=90)
-        axes.set_yticks(np.arange(k) + 0.5, shown)
+        # a name may hold dollar signs, which are no mathematics
+        axes.set_xticks(np.arange(k) + 0.5, shown, rotation=90, parse_math=False)
+        axes.set_yticks(np.arange(k) + 0.5, shown, parse_math=False)
         axes.tick_params(length=0, pad=4, labelsize=9)
-        figure.text(0.1 / width, 1 - 0.12 / height, title, va="top", fontsize=11)
+        figure.text(0.1 / width, 1 - 0.12 / height, title, va="top", fontsize=11, parse_math=False)
         figure.text(0.1 / width, 0.1 / height, caption(counts, unit), fontsize=9, color=INK)
         return figure
 
@@ -101,7 +101,11 @@ def _draw_cells(
             value, place = float(values[row, column]), (column, row)
             known = not np.isnan(value)
             color = colormap(float(np.clip(norm(value), 0.0, 1.0))) if known else "none"
-            axes.add_patch(Rectangle(place, 1, 1, facecolor=color, edgecolor=FAINT, linewidth=0.4))
+            axes.add_patch(
+                Rectangle(
+                    place, 1, 1, facecolor=color, edgecolor=FAINT, linewidth=0.4, clip_on=False
+                )
+            )
             ink = _readable(color) if isinstance(color, tuple) else INK
             middle = row + (0.42 if with_counts else 0.52)
             size = 10 if with_counts else 7.5
@@ -121,15 +125,19 @@ def _draw_cells(
 
 
 def _two_decimals(value: float) -> str:
-    """The number as it fits into a small cell: without its leading zero.
+    """The number as it fits into a small cell: without its leading zero; 1 where it is 1 indeed.
 
-    >>> _two_decimals(0.847), _two_decimals(-0.5), _two_decimals(1.0), _two_decimals(-0.001)
-    ('.85', '−.50', '1', '.00')
+    >>> _two_decimals(0.847), _two_decimals(-0.5), _two_decimals(-0.001)
+    ('.85', '−.50', '.00')
+    >>> _two_decimals(1.0), _two_decimals(0.996), _two_decimals(-0.996)
+    ('1', '>.99', '<−.99')
     """
-    text = f"{round(value, 2) + 0.0:.2f}"
-    if text in ("1.00", "-1.00"):
-        text = text[:-3]
-    return text.replace("0.", ".", 1).replace("-", MINUS)
+    sign = MINUS if value < -0.005 else ""
+    if 1 - abs(value) < 1e-9:
+        return f"{sign}1"
+    if abs(value) >= 0.995:
+        return f"<{sign}.99" if sign else ">.99"
+    return f"{sign}{abs(value):.2f}".replace("0.", ".", 1)
 
 
 def _readable(color: tuple[float, ...]) -> str:
@@ -137,4 +145,4 @@ def _readable(color: tuple[float, ...]) -> str:
     red, green, blue = (
         c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3]
     )
-    return DARK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.19 else LIGHT
+    return DARK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.205 else LIGHT
