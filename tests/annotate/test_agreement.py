@@ -12,16 +12,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from luce.annotate.agreement import (
+    alpha_of,
     cohen_kappa,
     fleiss_kappa,
     krippendorff_alpha,
     observed_agreement,
+    of_all_annotators,
     percent_agreement,
 )
 from luce.annotate.agreement_result import agreement
+from luce.annotate.crosstab import coincidences
+from luce.annotate.measure import Measure, measured
 from luce.annotate.ratings import Ratings, ratings_of_items
 from luce.errors import LuceError
-from luce.intervals import bootstrap, wilson_interval
+from luce.intervals import Estimate, bootstrap, wilson_interval
 
 NAN = math.nan
 LEVELS = ("nominal", "ordinal", "interval")
@@ -192,7 +196,7 @@ tables = arrays(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(tables)
 def test_each_is_its_definition(rows):
     votes = table(rows)
@@ -211,13 +215,14 @@ def test_each_is_its_definition(rows):
         assert bool(found.why) == math.isnan(expected)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(tables, st.integers(0, 9))
 def test_what_must_change_nothing(rows, seed):
     def of_all(values):
         votes = table(values)
-        alphas = [krippendorff_alpha(votes, level, resamples=2).value for level in LEVELS]
-        return [fleiss_kappa(votes, resamples=2).value, *alphas]
+        alphas = [alpha_of(coincidences(votes), votes, level) for level in LEVELS]
+        asked = [of_all_annotators(votes)[1], *alphas]
+        return [found.value for found in measured(asked, resamples=2)]
 
     def same(values, *which):
         assert [of_all(values)[i] for i in which] == pytest.approx(
@@ -321,8 +326,14 @@ def test_perfect_agreement_is_not_certain():
     ):
         estimate = found.estimate
         assert [estimate.value, estimate.low, estimate.high] == pytest.approx([1.0, low, 1.0])
-    one = cohen_kappa(table([[1, 1], [2, 2]], ("x", "x")), "a", "b").estimate
-    assert one.n == 1 and one.low < -0.5 and one.high == 1.0
+    single = table([[1, 1]] * 20 + [[2, 2]], ("x",) * 21)
+    one = cohen_kappa(single, "a", "b").estimate
+    assert (one.n, one.low, one.high) == (1, -1.0, 1.0)
+    half = percent_agreement(table([[1, 1], [1, 2]], ("x", "x")), "a", "b")
+    assert (half.estimate.low, half.estimate.high) == (0.0, 1.0)  # of one prompt: anything
+    assert cohen_kappa(table([[1, 1], [1, 2], [2, 2]], ("x",) * 3), "a", "b").words() == (
+        "0.400 [interval unknown]"
+    )
 
 
 def test_annotators_who_never_agree():
@@ -369,16 +380,36 @@ def test_what_no_annotators_can_tell_says_why(rows, why):
     ):
         assert math.isnan(found.value) and why in found.why
     found = agreement(votes, "interval", **FEW)
+    assert found.shared == np.sum((~np.isnan(rows)).sum(axis=1) >= 2)
     json.dumps(found.plain(), allow_nan=False)
     assert found.lines()
 
 
 def test_one_category_is_one_category_whatever_rounding_does():
     """0.1 + 0.1 + … leaves traces; a kappa of noise over noise must not come of it."""
-    votes = table([[0.1, 0.1, 0.1]] * 7 + [[0.1, 0.1, NAN]] * 3)
-    assert math.isnan(fleiss_kappa(votes, **FEW).value)
-    for level in LEVELS:
-        assert math.isnan(krippendorff_alpha(votes, level, **FEW).value)
+    for annotators in range(2, 12):
+        one = [[0.1] * annotators] * 9
+        other = [[0.1] * (annotators - 1) + [0.3]]
+        assert math.isnan(fleiss_kappa(table(one), **FEW).value)
+        # draws without the item that differs have no kappa, not one of 1
+        assert fleiss_kappa(table(one + other), resamples=200).estimate.high < 0.1
+        for level in LEVELS:
+            assert math.isnan(krippendorff_alpha(table(one), level, **FEW).value)
+            assert krippendorff_alpha(table(one + other), level, resamples=200).estimate.high < 0.1
+
+
+def test_large_numbers_of_little_spread_keep_their_digits():
+    votes = np.array(MIXED)
+    for weights in WEIGHTS:
+        near, far = (
+            cohen_kappa(table(votes + offset), "a", "b", weights, **FEW).value
+            for offset in (0, 1e8)
+        )
+        assert far == pytest.approx(near, abs=1e-9)
+    near, far = (
+        krippendorff_alpha(table(votes + offset), "interval", **FEW).value for offset in (0, 1e8)
+    )
+    assert far == pytest.approx(near, abs=1e-9)
 
 
 def test_wrong_names_are_answered():
@@ -419,6 +450,7 @@ def test_a_table_of_votes_in_one_object():
     plain = json.loads(json.dumps(found.plain(), allow_nan=False))
     assert plain["pairs"][0]["kappa"]["value"] == found.pairs[0].kappa.value
     assert plain["fleiss"]["n"] == len(set(prompts))
+    assert plain["pairs"][0]["weighted_kappa"]["value"] == found.pairs[0].weighted_kappa.value
 
 
 def test_a_nominal_table_has_no_weighted_kappa():
@@ -436,9 +468,44 @@ def test_lines_for_a_terminal():
     assert "3 annotators, 9 votes on 4 items of 4 prompts; 4 items have two or more." in text
     assert "Votes (nominal): 1 × 5, 2 × 4." in text
     assert "a, b: equal on 0.750 [" in text and "of 4 items, kappa 0.500 [" in text
-    many = agreement(table(groups(annotators=8)[0]), **FEW)
-    assert "Of 28 pairs of annotators, the five that agree most and least:" in many.lines()
-    assert len(many.lines()) == 5 + 1 + 10
+
+
+def shares_of(lines):
+    return [float(line.split("equal on ")[1].split(" ")[0]) for line in lines]
+
+
+@pytest.mark.parametrize("annotators", [6, 7])
+def test_of_many_pairs_the_extremes_are_told(annotators):
+    found = agreement(table(groups(annotators=annotators)[0]), **FEW)
+    values = [pair.agreement.value for pair in found.pairs]
+    told = shares_of(line for line in found.lines() if "equal on " in line)
+    assert told == sorted(told, reverse=True)
+    assert told[0] == pytest.approx(max(values), abs=0.0005)
+    assert told[-1] == pytest.approx(min(values), abs=0.0005)
+    head = f"Of {len(values)} pairs of annotators, the five that agree most and least:"
+    assert (head in found.lines()) == (annotators == 7)  # 15 pairs are told, 21 are not
+    assert len(told) == (10 if annotators == 7 else 15)
+
+
+def test_pairs_without_an_item_are_counted():
+    found = agreement(table([[1, 2, NAN], [1, 1, NAN], [NAN, NAN, 2]]), **FEW)
+    assert found.lines()[-1] == "2 pairs of annotators have no item in common."
+    assert np.isnan(found.matrix()[0][0, 2]) and found.matrix()[1][0, 2] == 0
+
+
+@pytest.mark.parametrize("votes", [12, 13])
+def test_votes_of_many_kinds_are_told_by_their_range(votes):
+    found = agreement(table([[v / 8, v / 8] for v in range(votes)]), **FEW)
+    told = found.lines()[1]
+    if votes == 12:
+        assert told.startswith("Votes (nominal): 0 × 2, 0.125 × 2,")
+    else:
+        assert told == "Votes (nominal): 13 different ones from 0 to 1.5."
+
+
+def test_words_round_without_a_sign_of_zero():
+    assert Measure(Estimate(-0.0001, -0.12349, 0.9, 7)).words() == "0.000 [-0.123, 0.900]"
+    assert Measure(Estimate(0.5, math.nan, 0.9, 7)).words() == "0.500 [interval unknown]"
 
 
 # ---- real votes

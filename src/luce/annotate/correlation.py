@@ -150,13 +150,13 @@ def _columns(ratings: Ratings) -> dict[str, np.ndarray]:
 
 
 def _correlation(table: Crosstab, first: str, second: str, method: str) -> Statistic:
-    # about the middle of the scale, so that large values of little spread lose no digits
-    scale = (table.scale - table.scale.mean() if len(table.scale) else table.scale)[:, None]
+    scale = table.scale[:, None]
 
     def value(sums: np.ndarray) -> np.ndarray:
         a, b = table.margins(sums)
         n = sums.sum(axis=0)
         x, y = (mid_ranks(a), mid_ranks(b)) if method == "spearman" else (scale, scale)
+        # about the means, so that large values of little spread lose no digits
         x, y = x - ratio((a * x).sum(axis=0), n), y - ratio((b * y).sum(axis=0), n)
         common = (sums * x[table.first] * y[table.second]).sum(axis=0)
         varied = ((a > 0).sum(axis=0) > 1) & ((b > 0).sum(axis=0) > 1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize, TwoSlopeNorm
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -16,7 +16,7 @@ from luce.report.plots import FAINT, INK, library_style
 # opaque and of their own: the numbers on them must be readable on any page
 RISING = ("#eef3f8", "#9fc0df", "#3f7fb8", "#174a7c")
 DIVERGING = ("#8f3a12", "#dd9468", "#f4f2ef", "#7fabd3", "#174a7c")
-DARK, LIGHT = "#15202b", "#ffffff"
+DARK, LIGHT = "#000000", "#ffffff"
 
 LONGEST_NAME = 32
 """Letters of a name that are shown."""
@@ -41,20 +41,25 @@ def heatmap(
 
     Args:
         names: of the rows, and in the same order of the columns.
-        values: rows × columns, at most 1.
+        values: rows × columns, in [−1, 1].
         counts: rows × columns, how many items each value is of.
-        low: what the color of the lowest end stands for; that of the highest stands for 1. Below 0,
-            two colors part at 0; from 0 on, one color rises.
+        low: where the colors begin; they end at 1. From 0 on, one color rises; below 0, whatever
+            the number, two colors part at 0 and begin at −1.
         unit: what the counts count, in the singular.
 
     Raises:
-        LuceError: there is no name, or the tables are not square with a row for each.
+        LuceError: there is no name, the tables are not square with a row for each, or a value is
+            outside [−1, 1].
     """
     k = len(names)
     if not k or values.shape != (k, k) or counts.shape != (k, k):
         raise LuceError(
             f"A heatmap of {counted(k, 'name')} with values of shape {values.shape} and counts of "
             f"shape {counts.shape}. Give at least one name, and a row and a column for each."
+        )
+    if (wrong := values[np.abs(values) > 1 + 1e-9]).size:
+        raise LuceError(
+            f"A heatmap holds {wrong[0]:g}; shares, kappas and correlations lie in [−1, 1]."
         )
     shown = [n if len(n) <= LONGEST_NAME else f"{n[: LONGEST_NAME - 1]}…" for n in names]
     cell = 0.75 if k <= FEW else 0.40
@@ -94,13 +99,13 @@ def _draw_cells(
 ) -> None:
     k = len(values)
     colors = DIVERGING if low < 0 else RISING
-    norm = TwoSlopeNorm(0.0, low, 1.0) if low < 0 else Normalize(low, 1.0, clip=True)
+    norm = Normalize(low if low >= 0 else -1.0, 1.0, clip=True)
     colormap = LinearSegmentedColormap.from_list("luce", colors)
     for row in range(k):
         for column in range(k):
             value, place = float(values[row, column]), (column, row)
             known = not np.isnan(value)
-            color = colormap(float(np.clip(norm(value), 0.0, 1.0))) if known else "none"
+            color = colormap(float(norm(value))) if known else "none"
             axes.add_patch(
                 Rectangle(
                     place, 1, 1, facecolor=color, edgecolor=FAINT, linewidth=0.4, clip_on=False
@@ -108,7 +113,7 @@ def _draw_cells(
             )
             ink = _readable(color) if isinstance(color, tuple) else INK
             middle = row + (0.42 if with_counts else 0.52)
-            size = 10 if with_counts else 7.5
+            size = 10 if with_counts else 8
             text = _two_decimals(value) if known else NONE
             axes.text(
                 column + 0.5, middle, text, ha="center", va="center", fontsize=size, color=ink
@@ -141,8 +146,9 @@ def _two_decimals(value: float) -> str:
 
 
 def _readable(color: tuple[float, ...]) -> str:
-    """Dark or light ink, whichever differs more from the ground: by WCAG's relative luminance."""
+    """Black or white, whichever differs more from the ground: at least 4.58 to 1 by WCAG 2.1, from
+    its relative luminance."""
     red, green, blue = (
         c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3]
     )
-    return DARK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.205 else LIGHT
+    return DARK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else LIGHT
