@@ -64,9 +64,10 @@ def cohen_kappa(
     both voted; o_ij counts the pairs of votes that occur, e_ij = n_i· n_·j / n those that would by
     chance. 1: always the same; 0: as by chance.
 
-    Cohen (1960), eq 1, with d = 1 for any two different votes ("none"); Cohen (1968), eq 8, with
-    d = |v_i − v_j| ("linear") or (v_i − v_j)² ("quadratic"): distances of the votes as numbers, so
-    that a grade nobody gave still counts.
+    Cohen (1960, "A coefficient of agreement for nominal scales"), with d = 1 for any two different
+    votes ("none"); Cohen (1968, "Weighted kappa"), with d = |v_i − v_j| ("linear") or
+    (v_i − v_j)² ("quadratic"): distances of the votes as numbers, so that a grade nobody gave still
+    counts.
 
     Raises:
         LuceError: weights are none of the three.
@@ -106,9 +107,10 @@ def fleiss_kappa(ratings: Ratings, *, seed: int = 0, resamples: int = RESAMPLES)
 
     P̄ is the mean over items of the share of pairs of votes on the item that are equal, and
     P̄ₑ = Σ_j p_j², with p_j the mean over items of the share of the item's votes that are j: Fleiss
-    (1971), eq 3-7, where all items have equally many votes, whoever gave them. Where they have not,
-    these means over items are Gwet's generalisation (2014, Handbook of Inter-Rater Reliability,
-    ch. 2): each item counts once. Items with fewer than two votes are left out.
+    (1971, "Measuring nominal scale agreement among many raters"), where all items have equally many
+    votes, whoever gave them. Where they have not, these means over items are Gwet's generalisation
+    (2014, "Handbook of Inter-Rater Reliability"): each item counts once, however many votes it has.
+    Items with fewer than two votes are left out.
 
     >>> ratings = Ratings(np.array([[1, 1, 1], [2, 2, 1], [2, 2, np.nan]]), ("a", "b", "c"))
     >>> round(fleiss_kappa(ratings).value, 3)
@@ -120,7 +122,7 @@ def fleiss_kappa(ratings: Ratings, *, seed: int = 0, resamples: int = RESAMPLES)
 
 def observed_agreement(ratings: Ratings, *, seed: int = 0, resamples: int = RESAMPLES) -> Measure:
     """The probability that two votes on one item, drawn from those it has, are equal: P̄ of Fleiss
-    (1971), eq 3-4. The mean over items with two votes or more; in [0, 1].
+    (1971). The mean over items with two votes or more; in [0, 1].
 
     >>> observed_agreement(Ratings(np.array([[1, 1, 2], [2, 2, np.nan]]), ("a", "b", "c"))).value
     0.6666666666666666
