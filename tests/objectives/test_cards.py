@@ -212,6 +212,8 @@ def documented():
         a: the first,
             which goes on.
 
+        b: the second.
+
     Then more of the text.
 
     only  this
@@ -228,6 +230,6 @@ def documented_list():
 
 def test_text_goes_on_after_a_section_and_a_single_line_is_no_list():
     found = read_docstring(documented)
-    assert found.args == {"a": "the first, which goes on."}
+    assert found.args == {"a": "the first, which goes on.", "b": "the second."}
     assert found.text == ("Then more of the text.", "only this")
     assert read_docstring(documented_list).text == ("one: thing; another: thing",)

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 
+from luce.errors import LuceError
 from luce.objectives import LOSSES, OBJECTIVES, MarginLoss, Objective, Score
 from luce.objectives.conformance import check_objective
 from luce.objectives.labels import LabelModel
@@ -122,6 +123,19 @@ def test_a_cost_of_the_whole_batch_may_be_shared_out_otherwise():
 def test_a_cost_of_the_whole_batch_may_match_a_margin_with_the_label_of_another_pair():
     assert not any(x.startswith(SWAPPED) for x in check_objective(Sorted("batch", True)))
     assert any(x.startswith(SWAPPED) for x in check_objective(Sorted("group", True)))
+
+
+class Unlabelled(Sorted):
+    """A cost of the whole batch that refuses labels."""
+
+    def __call__(self, batch):
+        if batch.label is not None:
+            raise LuceError("no labels")
+        return super().__call__(batch)
+
+
+def test_a_cost_that_refuses_labels_is_looked_at_without():
+    assert check_objective(Unlabelled("batch")) == []
 
 
 class Forgetful(Sorted):

@@ -79,4 +79,5 @@ def test_rows_are_placed_where_they_are_wanted(name):
         if y.reference is not None:
             expected = torch.where(second, -5.0, -2.0).double()
             torch.testing.assert_close(y.reference_log_prob, expected)
+        assert (y.reference is None) == ("reference" not in OBJECTIVES[name]().needs)
     assert all(leaf.requires_grad and leaf.is_leaf for leaf in leaves(moved))

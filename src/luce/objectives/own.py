@@ -188,7 +188,7 @@ def _maker(name: str, found: Any) -> tuple[Maker, Mapping[str, inspect.Parameter
     if isinstance(found, Score):
         return lambda: _under_logistic(target), {}
     if isinstance(found, MarginLoss):
-        return lambda beta=0.1: _under(name, target, beta), {"beta": BETA}
+        return lambda beta: _under(name, target, beta), {"beta": BETA}
     if not inspect.isclass(found) and isinstance(found, CostFunction):
         return lambda: target, {}
     if not callable(found):
@@ -212,7 +212,7 @@ def _maker(name: str, found: Any) -> tuple[Maker, Mapping[str, inspect.Parameter
             " Give it another name."
         )
 
-    def compose(beta: float = 0.1, **given: Any) -> CostFunction:
+    def compose(beta: float, **given: Any) -> CostFunction:
         def phi(z: Tensor) -> Any:
             return target(z, **given)
 

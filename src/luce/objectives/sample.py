@@ -86,7 +86,7 @@ def placed(batch: Batch, values: tuple[float, float, float, float]) -> Batch:
     `values[1]` in all, and under the reference `values[2]` and `values[3]`."""
     found, judged = {}, sides(batch)
     for turn, (name, y) in enumerate(judged.items()):
-        second = (torch.arange(len(y)) + turn) % 2 if len(judged) == 1 else torch.tensor(turn)
+        second = torch.arange(len(y)) % 2 if len(judged) == 1 else torch.tensor(turn)
         policy, reference = (
             torch.where(second == 0, *pair).expand(len(y)).to(y.policy)
             for pair in (values[:2], values[2:])

@@ -2,7 +2,7 @@
 
     weights + AdamW moments + the step at its highest
     (+ a reference network, for objectives that look at its whole distribution)
-    (+ on a CPU, the program itself)
+    (+ on a CPU, the program itself, and what its heap keeps of freed tensors)
 
 The step is run on weights without numbers (`luce.models.footprint`): its gradients, activations and
 logits are those of the code that trains. Where a network cannot be run so, because what it computes
@@ -28,6 +28,13 @@ HEAD = 512 << 20
 """Bytes of logits at once, at most, where the step cannot be run without numbers."""
 
 
+HEAP_OF_ONE, HEAP_OF_MANY, LEAST_HEAP = 0.65, 1.2, 200 << 20
+"""What a CPU's heap holds beyond the living tensors of a step, which it cannot give back while it
+lies between two that live: as a share of them where a step is one micro-batch (seen in whole runs:
+0.6 to 0.8) and where it is several, of many sizes (1.2 to 1.5); and bytes that the stages before
+training leave behind at least."""
+
+
 @dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes by part.
@@ -39,6 +46,7 @@ class MemoryEstimate:
         saving: what writing a checkpoint holds, gradients included; in place of the step.
         reference: weights of a reference network that stays in memory; 0 where none does.
         program: Python, its libraries and the rows, on a CPU; 0 on a GPU.
+        heap: freed tensors that a CPU's heap keeps between living ones; 0 on a GPU.
         how: "" where the step was run without numbers, else why it could not be.
     """
 
@@ -48,17 +56,19 @@ class MemoryEstimate:
     saving: int = 0
     reference: int = 0
     program: int = 0
+    heap: int = 0
     how: str = ""
 
     @property
     def total(self) -> int:
         held = self.weights + self.optimizer + self.reference + self.program
-        return held + max(self.step, self.saving)
+        return held + max(self.step + self.heap, self.saving)
 
     def lines(self) -> list[tuple[str, str]]:
         """(part, size) rows for a table, the total last; parts that are nothing are left out."""
-        high = "step" if self.step >= self.saving else "saving"
-        parts = ["weights", "optimizer", high, "reference", "program", "total"]
+        trains = self.step + self.heap >= self.saving
+        high = ["step", "heap"] if trains else ["saving"]
+        parts = ["weights", "optimizer", *high, "reference", "program", "total"]
         return [(part, size_text(getattr(self, part))) for part in parts if getattr(self, part)]
 
 
@@ -102,7 +112,7 @@ def estimate_memory(
     except RuntimeError as error:
         tokens = sum(g.tokens for g in largest[-1])
         step, how = trained + _by_formula(model, tokens, checkpointing), _line(error)
-    on_cpu = model.device.type == "cpu"
+    on_cpu, share = model.device.type == "cpu", HEAP_OF_ONE if len(parts) == 1 else HEAP_OF_MANY
     return MemoryEstimate(
         weights=weights,
         optimizer=2 * trained,
@@ -111,6 +121,7 @@ def estimate_memory(
         saving=trained + 2 * trained if on_cpu else 0,
         reference=weights if copied else 0,
         program=max(0, resident_bytes() - weights) if on_cpu else 0,
+        heap=max(LEAST_HEAP, int(share * step)) if on_cpu else 0,
         how=how,
     )
 
