@@ -136,3 +136,23 @@ def test_davidson_is_finite_where_no_direction_lowers_no_outcome(rows, data):
     best = linprog(-A.sum(axis=0), A_ub=-A, b_ub=np.zeros(len(A)), bounds=bounds)
     flat = np.linalg.matrix_rank(A[:, 1:]) == n  # every other direction changes something
     assert davidson_is_finite(wins, ties) == (abs(best.fun) < 1e-9 and flat)
+
+
+def test_ties_bridge_as_many_wins_as_they_are():
+    """a over b over c (over d), and a tied with e, e with the last: two ties span two wins, and
+    then nothing holds ν; three wins they do not."""
+
+    def table(pairs, n=5):
+        found = np.zeros((n, n))
+        for i, j in pairs:
+            found[i, j] = 1
+        return found
+
+    ties = table([(0, 4), (4, 0), (4, 2), (2, 4)])
+    four = np.ix_([0, 1, 2, 4], [0, 1, 2, 4])
+    assert not davidson_is_finite(table([(0, 1), (1, 2)])[four], ties[four])
+    longer = table([(0, 4), (4, 0), (4, 3), (3, 4)])
+    wins = table([(0, 1), (1, 2), (2, 3)])
+    assert davidson_is_finite(wins, longer)
+    assert np.abs(fit_davidson(wins, longer).log_strengths).max() < 20
+    assert davidson_is_finite(table([(0, 1), (1, 2)]), ties, prior=True)

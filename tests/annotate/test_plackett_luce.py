@@ -73,6 +73,13 @@ def test_the_first_of_all_alone_is_a_share():
     assert [found[name].rows for name in names] == [10, 10, 10]
 
 
+def test_points_are_first_places():
+    rankings = [PartialRanking(("a", "b", "c"), weight=2), PartialRanking(("c", "b"), ("a",))]
+    rankings.append(PartialRanking(("b", "a")))
+    found = plackett_luce(rankings, resamples=0)
+    assert [(found[name].points, found[name].rows) for name in "abc"] == [(2, 4), (1, 4), (1, 3)]
+
+
 def test_partial_rankings_against_a_general_optimizer():
     generator = np.random.default_rng(7)
     truth = np.linspace(-1, 1, 5)

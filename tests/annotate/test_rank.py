@@ -279,6 +279,12 @@ def test_a_ranking_is_stored_and_printed():
     assert [line.split()[:2] for line in lines[2:]] == [["a", "0.6000"], ["b", "0.4000"]]
 
 
+def test_an_item_that_was_not_ranked():
+    found = bradley_terry([Vote("alpha", "beta"), Vote("beta", "alpha")], resamples=0)
+    with pytest.raises(LuceError, match="No item 'alpa' was ranked. Did you mean 'alpha'?"):
+        found["alpa"]
+
+
 def test_a_seed_gives_one_interval():
     votes = votes_from_wins([[0, 7, 9], [3, 0, 6], [1, 4, 0]])
     assert bradley_terry(votes, resamples=60) == bradley_terry(votes, resamples=60)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from luce.annotate.strengths import ELO_MEAN, ELO_PER_NAT, plain_estimate
+from luce.annotate.strengths import ELO_MEAN, ELO_PER_NAT, named, plain_estimate
 from luce.annotate.votes import Vote, VoteTable, vote_table
 from luce.errors import LuceError
 from luce.intervals import Estimate
@@ -47,8 +47,8 @@ class EloRatings:
     shuffles: int
 
     def __getitem__(self, name: str) -> EloRating:
-        """The item of that name."""
-        return next(item for item in self.items if item.name == name)
+        """The item of that name; a LuceError names the nearest where there is none."""
+        return named(self.items, name)
 
     def plain(self) -> dict[str, Any]:
         """Plain values for JSON."""

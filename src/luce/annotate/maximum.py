@@ -75,10 +75,11 @@ def groups(beat: np.ndarray) -> list[np.ndarray]:
     One component is Ford's condition for a finite Bradley-Terry maximum (Ford, 1957): in every
     split of the items in two, somebody on each side has beaten somebody on the other.
     """
-    graph = csr_array(beat > 0)
-    count, labels = connected_components(graph, directed=True, connection="strong")
-    if count == 1:
+    edges = beat > 0
+    if _reached(edges).all() and _reached(edges.T).all():
         return [np.arange(len(beat))]
+    graph = csr_array(edges)
+    count, labels = connected_components(graph, directed=True, connection="strong")
     start, end = graph.nonzero()
     over = np.zeros((count, count), dtype=bool)
     over[labels[start], labels[end]] = True
@@ -90,6 +91,17 @@ def groups(beat: np.ndarray) -> list[np.ndarray]:
         order += undefeated.tolist()
         left[undefeated] = False
     return [np.flatnonzero(labels == label) for label in order]
+
+
+def _reached(edges: np.ndarray) -> np.ndarray:
+    """Which items a path leads to from the first; the few long steps of a dense graph."""
+    reached = np.zeros(len(edges), dtype=bool)
+    reached[0] = True
+    while True:
+        further = reached | edges[reached].any(axis=0)
+        if (further == reached).all():
+            return reached
+        reached = further
 
 
 def pieces(compared: np.ndarray) -> list[np.ndarray]:

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from luce.annotate.bradley_terry import Fit
+from luce.errors import LuceError, did_you_mean
 from luce.intervals import Estimate, bootstrap_all
 
 ELO_PER_NAT = 400 / math.log(10)
@@ -80,8 +81,8 @@ class Strengths:
     lost: int
 
     def __getitem__(self, name: str) -> Strength:
-        """The item of that name."""
-        return next(item for item in self.items if item.name == name)
+        """The item of that name; a LuceError names the nearest where there is none."""
+        return named(self.items, name)
 
     def plain(self) -> dict[str, Any]:
         """Plain values for JSON; None for what is not finite."""
@@ -193,6 +194,22 @@ def estimated(
         resamples=resamples,
         lost=lost,
     )
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=_Named)
+
+
+def named(items: Sequence[Item], name: str) -> Item:
+    """The item of that name; a LuceError names the nearest where there is none."""
+    for item in items:
+        if item.name == name:
+            return item
+    raise LuceError(f"No item {name!r} was ranked. {did_you_mean(name, [i.name for i in items])}")
 
 
 def plain_estimate(estimate: Estimate) -> dict[str, float | int | None]:
