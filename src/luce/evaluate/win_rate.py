@@ -24,8 +24,8 @@ class WinRate:
     Attributes:
         value: in [0, 1].
         low, high: 95 % interval by resampling prompts. Where every prompt is a clean sweep (all 1
-            or all 0) resampling sees no spread, and it is Wilson's interval over prompts; of any other
-            single prompt it is all of [0, 1].
+            or all 0) resampling sees no spread, and it is Wilson's interval over prompts; of a
+            single other prompt it is all of [0, 1].
         n: prompts.
         wins, ties, losses: comparisons; one per prompt, or one per pair of samples where a
             prompt has several from each side.
