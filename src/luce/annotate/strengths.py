@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -196,6 +196,7 @@ def estimated(
     )
 
 
+@runtime_checkable
 class _Named(Protocol):
     @property
     def name(self) -> str: ...
