@@ -11,6 +11,7 @@ from luce.report import summary, words
 from luce.report.curves import describe
 from luce.report.page import clip, pretty_json, render
 from luce.report.plots import figures
+from luce.report.preferences import preferences
 from luce.report.run import Run, dig, load_run
 from luce.report.svg import inline_svg
 
@@ -61,6 +62,7 @@ def render_report(run: Run) -> str:
                 (curve, inline_svg(figure, name, curve.title, describe(curve, run)))
                 for name, (curve, figure) in figures(run).items()
             ],
+            "preferences": preferences(run),
             "values": _values(run),
             "samples": samples,
             "command": command(run),
