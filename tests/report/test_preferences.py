@@ -18,6 +18,12 @@ def recorded(evaluation):
     length = length_dependence(MARGINS, [9, 4, 5, 6] * 30, [5, 6, 5, 3] * 30, resamples=50)
     evaluation["calibration"] = fit.plain() | {"verdict": fit.verdict}
     evaluation["length_dependence"] = length.plain()
+    ends = {"accuracy_low": 0.5, "accuracy_high": 0.6, "gain_low": 0.02, "gain_high": 0.18}
+    words = {"accuracy_low": 0.6, "accuracy_high": 0.72, "gain_low": -0.09, "gain_high": 0.07}
+    evaluation["baselines"] = {
+        "shorter wins": {"n": 120, "accuracy": 0.55, "gain": 0.1} | ends,
+        "bag of words": {"n": 120, "accuracy": 0.66, "gain": -0.01} | words,
+    }
     return evaluation
 
 
@@ -30,7 +36,12 @@ def test_the_page_shows_what_was_recorded(write_run, recorded):
     # longer preferred in pairs 0 and 3 of three with unequal lengths, and so by the model
     assert values["Pairs in which the longer response is preferred"] == "66.7\xa0%"
     assert values["Pairs in which the model puts the longer one first"] == "100.0\xa0%"
+    assert shown["baselines"] == [
+        ("shorter wins", "55.0\xa0%", "50.0–60.0\xa0%", "better: +0.100 (0.0200–0.180)"),
+        ("bag of words", "66.0\xa0%", "60.0–72.0\xa0%", "open: −0.0100 (−0.0900 to 0.0700)"),
+    ]
     page = render_report(run)
+    assert "Rules that need no model" in page
     assert "Preferences on held-out pairs" in page and "reliability-title" in page
     assert recorded["calibration"]["verdict"].split(":")[0] in page
 

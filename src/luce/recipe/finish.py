@@ -1,13 +1,10 @@
 """After the last step: the model on disk, samples beside those of the start, numbers, report."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from luce.data.template import Renderer
-from luce.diagnostics.calibration import calibration
-from luce.diagnostics.length import length_dependence
 from luce.evaluate import (
     Generation,
     held_out_record,
@@ -19,7 +16,7 @@ from luce.files import write_json, write_jsonl
 from luce.models.export import save_model
 from luce.models.policy import CausalPolicy
 from luce.models.reward import RewardModel
-from luce.objectives import Objective
+from luce.recipe.held_out import fit_of_labels
 from luce.recipe.prepare import Data, first_batch, initial_policy
 from luce.recipe.sampling import (
     Answers,
@@ -30,7 +27,6 @@ from luce.recipe.sampling import (
 )
 from luce.recipe.schema import Recipe
 from luce.train.trainer import Trainer
-from luce.types import CostFunction, Group
 
 
 def export(
@@ -56,7 +52,7 @@ def evaluate_run(
     evaluation: dict[str, Any] = {"held_out": None, "win_rate": None, "length": None, "kl": None}
     if initial["margins"] is not None:
         margins = trainer.per_group(data.held_out, "rewards/margins")
-        evaluation |= _fit_of_labels(margins, trainer.objective, data.held_out)
+        evaluation |= fit_of_labels(margins, trainer.objective, data)
         evaluation["held_out"] = held_out_record(
             margins,
             initial_margins=initial["margins"],
@@ -83,22 +79,6 @@ def evaluate_run(
         write_jsonl(folder / "samples.jsonl", [])
     write_json(folder / "evaluation.json", evaluation)
     return evaluation
-
-
-def _fit_of_labels(
-    margins: Sequence[float], objective: CostFunction, groups: Sequence[Group]
-) -> dict[str, Any]:
-    """`calibration`, where σ(margin) is the probability that the objective fits, and
-    `length_dependence`, in tokens, of held-out pairs."""
-    labels = [g.label for g in groups]
-    prompts = [g.prompt.tobytes() for g in groups]
-    chosen, rejected = ([int(g.branches[i].scored.sum()) for g in groups] for i in (0, 1))
-    length = length_dependence(margins, chosen, rejected, labels, prompts)
-    found: dict[str, Any] = {"length_dependence": length.plain(), "calibration": None}
-    if isinstance(objective, Objective) and objective.loss.link == "σ(z)":
-        fit = calibration(margins, labels, prompts)
-        found["calibration"] = fit.plain() | {"verdict": fit.verdict}
-    return found
 
 
 def _kl(

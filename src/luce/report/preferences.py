@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from luce.report.numbers import is_number, number, number_range, percent, percent_range
+from luce.report.numbers import is_number, number, number_range, percent, percent_range, signed
 from luce.report.plots import COLORS, FAINT, library_style
 from luce.report.run import Run, dig
 from luce.report.svg import inline_svg
@@ -27,6 +27,7 @@ def preferences(run: Run) -> dict[str, Any] | None:
         return None
     rows: list[tuple[str, str, str]] = []
     shown: dict[str, Any] = {"n": None, "verdict": "", "plot": None}
+    shown["baselines"] = _baselines(run)
     if isinstance(fit, Mapping):
         shown |= {"n": fit.get("n"), "verdict": str(fit.get("verdict", ""))}
         for key, name in (
@@ -52,6 +53,20 @@ def preferences(run: Run) -> dict[str, Any] | None:
             )
         )
     return shown | {"rows": rows}
+
+
+def _baselines(run: Run) -> list[tuple[str, str, str, str]]:
+    """(name, accuracy, its interval, what the model has on it) of each rule that needs no model."""
+    found = dig(run.evaluation, "baselines")
+    rows = []
+    for name, entry in (found if isinstance(found, Mapping) else {}).items():
+        gain, low, high = (entry.get(key) for key in ("gain", "gain_low", "gain_high"))
+        known = is_number(low) and is_number(high)
+        word = "open" if not known or low <= 0 <= high else "better" if low > 0 else "worse"
+        ends = [entry.get(f"accuracy_{end}") for end in ("low", "high")]
+        told = f"{word}: {signed(gain)} ({number_range(low, high)})"
+        rows.append((name, percent(entry.get("accuracy")), percent_range(*ends), told))
+    return rows
 
 
 def reliability(fit: Mapping[str, Any]) -> Figure | None:

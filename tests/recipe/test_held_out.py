@@ -1,0 +1,30 @@
+"""What evaluation.json says of held-out pairs besides their accuracy."""
+
+import json
+
+from luce.recipe.run import train_run
+
+
+def test_a_reward_model_stands_beside_what_needs_no_model(recipe):
+    recipe["model"] |= {"kind": "reward"}
+    recipe["objective"] = "bradley_terry"
+    recipe["train"] |= {"max_steps": 2}
+    folder = train_run(recipe)
+    found = json.loads((folder / "evaluation.json").read_text())
+    n = found["held_out"]["n"]
+    assert found["calibration"]["n"] == found["length_dependence"]["n"] == n > 0
+    assert found["calibration"]["verdict"] and found["calibration"]["nll"] > 0
+    length, words = found["baselines"].values()
+    assert set(found["baselines"]) & {"longer wins", "shorter wins"}
+    for entry in (length, words):
+        assert entry["n"] == n and entry["accuracy_low"] <= entry["accuracy"]
+        accuracy = found["held_out"]["accuracy"] - entry["accuracy"]
+        assert abs(accuracy - entry["gain"]) < 1e-9
+    assert "Rules that need no model" in (folder / "report.html").read_text()
+
+
+def test_a_margin_that_is_no_log_odds_is_not_called_one(recipe):
+    recipe["objective"] = "ipo"
+    recipe["train"] |= {"max_steps": 1}
+    found = json.loads((train_run(recipe) / "evaluation.json").read_text())
+    assert found["calibration"] is None and found["length_dependence"]["n"] > 0
