@@ -43,6 +43,8 @@ def test_the_floors_hold(copy):
         ("models.policy", "luce.data.rows"),
         ("train.settings", "luce.report.run"),
         ("report.run", "luce.recipe.schema"),
+        ("diagnostics.length", "luce.report.run"),
+        ("annotate.rank", "luce.diagnostics.length"),
         ("recipe.schema", "luce.cli.main"),
     ],
 )
