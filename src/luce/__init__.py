@@ -36,7 +36,17 @@ _HOMES = {
 _TABLES = (("luce.objectives.presets", "OBJECTIVES"), ("luce.objectives.scores", "SCORES"))
 """Tables whose entries are public by their own name: `luce.dpo`, `luce.mean_log_ratio`."""
 
-_ROOMS = ("annotate", "cli", "data", "evaluate", "models", "objectives", "recipe", "report")
+_ROOMS = (
+    "annotate",
+    "cli",
+    "data",
+    "diagnostics",
+    "evaluate",
+    "models",
+    "objectives",
+    "recipe",
+    "report",
+)
 
 __all__ = ["LOSSES", "OBJECTIVES", "LuceError", "Objective", "load_recipe", "load_run", "train"]
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 
 from luce.errors import LuceError
-from luce.types import Annotator, Comparison, Scorer
+from luce.types import Annotator, BatchScorer, Comparison, Scorer
 
 
 def luce_choice(scorer: Scorer, temperature: float = 1.0) -> Annotator:
@@ -23,7 +23,10 @@ def luce_choice(scorer: Scorer, temperature: float = 1.0) -> Annotator:
         raise LuceError(f"luce_choice: temperature is {temperature}; give a number above 0.")
 
     def annotate(comparisons: Sequence[Comparison]) -> list[float]:
-        rewards = [scorer(c.prompt, [c.a, c.b]) for c in comparisons]
+        if isinstance(scorer, BatchScorer):
+            rewards = scorer.many([(c.prompt, [c.a, c.b]) for c in comparisons])
+        else:
+            rewards = [scorer(c.prompt, [c.a, c.b]) for c in comparisons]
         return [_sigmoid((a - b) / temperature) for a, b in rewards]
 
     return annotate

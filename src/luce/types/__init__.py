@@ -22,6 +22,7 @@ from luce.types.packed import (
 )
 from luce.types.protocols import (
     Annotator,
+    BatchScorer,
     Comparison,
     CostFunction,
     Policy,
@@ -42,6 +43,7 @@ from luce.types.rows import (
 
 __all__ = [
     "Annotator",
+    "BatchScorer",
     "Batch",
     "Branch",
     "Comparison",

@@ -78,6 +78,13 @@ class Scorer(Protocol):
     def __call__(self, prompt: Text, responses: Sequence[str]) -> Sequence[float]: ...
 
 
+@runtime_checkable
+class BatchScorer(Scorer, Protocol):
+    """A scorer that is quicker when it is asked about many prompts at once."""
+
+    def many(self, asked: Sequence[tuple[Text, Sequence[str]]]) -> Sequence[Sequence[float]]: ...
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two responses to one prompt, not yet judged."""
