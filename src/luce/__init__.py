@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from luce.errors import LuceError, did_you_mean
 
 if TYPE_CHECKING:
+    from luce.annotate.scorers import policy_scorer, reward_scorer
     from luce.objectives.losses import LOSSES
     from luce.objectives.objective import Objective
     from luce.objectives.presets import OBJECTIVES
@@ -30,6 +31,8 @@ _HOMES = {
     "SCORES": "luce.objectives.scores",
     "load_recipe": "luce.recipe.load",
     "load_run": "luce.report",
+    "policy_scorer": "luce.annotate.scorers",
+    "reward_scorer": "luce.annotate.scorers",
 }
 """Public name → the module that holds it."""
 
@@ -48,7 +51,17 @@ _ROOMS = (
     "report",
 )
 
-__all__ = ["LOSSES", "OBJECTIVES", "LuceError", "Objective", "load_recipe", "load_run", "train"]
+__all__ = [
+    "LOSSES",
+    "OBJECTIVES",
+    "LuceError",
+    "Objective",
+    "load_recipe",
+    "load_run",
+    "policy_scorer",
+    "reward_scorer",
+    "train",
+]
 
 
 class _Train(ModuleType):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from luce.annotate import luce_choice, policy_scorer, reward_scorer
+from luce import policy_scorer, reward_scorer
+from luce.annotate import luce_choice
 from luce.data.ledger import RowError
 from luce.data.pack import pack
 from luce.data.template import Renderer

@@ -31,7 +31,6 @@ from luce.annotate.measure import Measure
 from luce.annotate.plackett_luce import PartialRanking, plackett_luce, ranking_from_scores
 from luce.annotate.rank import bradley_terry, davidson, win_groups
 from luce.annotate.ratings import Ratings, ratings_of_items, ratings_of_preferences, ratings_of_rows
-from luce.annotate.scorers import ModelScorer, policy_scorer, reward_scorer
 from luce.annotate.strengths import Strength, Strengths
 from luce.annotate.votes import Vote, votes_from_wins
 
@@ -42,7 +41,6 @@ __all__ = [
     "EloRating",
     "EloRatings",
     "Measure",
-    "ModelScorer",
     "PairAgreement",
     "PartialRanking",
     "Position",
@@ -69,13 +67,11 @@ __all__ = [
     "opinions",
     "percent_agreement",
     "plackett_luce",
-    "policy_scorer",
     "position_biased",
     "ranking_from_scores",
     "ratings_of_items",
     "ratings_of_preferences",
     "ratings_of_rows",
-    "reward_scorer",
     "self_consistency",
     "shown_first",
     "two_tastes",
