@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from luce.data import formats, rows
 from luce.data.fields import row_id
 from luce.data.ledger import Entry, RowError, entry, stop_on, tally
+from luce.data.ordered import ordered
 from luce.data.repeats import Repeats
 from luce.data.structures import PairPolicy, as_structure, check_convertible
 from luce.data.template import Renderer
@@ -36,6 +37,7 @@ class DataSettings:
         split, config: of a folder with splits, or of a named data set.
         limit: read only so many rows.
         pairs: which pairs a ranking gives where an objective needs pairs.
+        ordered: read pairs as a pairwise model does (`luce.data.ordered`).
         contradictions: keep rows that judge the same responses in opposite ways (noted in the
             ledger), or drop every one of them.
     """
@@ -49,6 +51,7 @@ class DataSettings:
     config: str | None = None
     limit: int | None = None
     pairs: PairPolicy = "best_vs_worst"
+    ordered: bool = False
     contradictions: Contradictions = "keep"
 
     def __post_init__(self) -> None:
@@ -221,6 +224,8 @@ class _Loading:
         try:
             entries += self.repeats.see(row)
             parts = as_structure(row, self.structure, self.settings.pairs)
+            if self.settings.ordered:
+                parts = [ordered(part) for part in parts]
         except RowError as error:
             self._refuse(error)
             return

@@ -52,7 +52,8 @@ def evaluate_run(
     evaluation: dict[str, Any] = {"held_out": None, "win_rate": None, "length": None, "kl": None}
     if initial["margins"] is not None:
         margins = trainer.per_group(data.held_out, "rewards/margins")
-        evaluation |= fit_of_labels(margins, trainer.objective, data)
+        ordered = recipe.model.kind == "pairwise"
+        evaluation |= fit_of_labels(margins, trainer.objective, data, ordered)
         evaluation["held_out"] = held_out_record(
             margins,
             initial_margins=initial["margins"],

@@ -12,31 +12,38 @@ from luce.recipe.prepare import Data
 from luce.types import CostFunction, Group
 
 
-def fit_of_labels(margins: Sequence[float], objective: CostFunction, data: Data) -> dict[str, Any]:
+def fit_of_labels(
+    margins: Sequence[float], objective: CostFunction, data: Data, ordered: bool = False
+) -> dict[str, Any]:
     """Entries of evaluation.json: `calibration`, where σ(margin) is the probability that the
     objective fits, else None; `length_dependence`, in tokens; `baselines`, each with its accuracy
     and what the model gains on it.
 
     Args:
         margins: of `data.held_out`, pair by pair.
+        ordered: the rows are those of a pairwise model, of which both responses hold the same
+            text: length and baselines are None.
     """
     groups = data.held_out
     labels = [g.label for g in groups]
     prompts = [g.prompt.tobytes() for g in groups]
-    pairs = [_tokens(g) for g in groups]
-    chosen, rejected = [len(pair.chosen) for pair in pairs], [len(pair.rejected) for pair in pairs]
-    length = length_dependence(margins, chosen, rejected, labels, prompts)
-    found: dict[str, Any] = {"length_dependence": length.plain(), "calibration": None}
+    found: dict[str, Any] = {"calibration": None, "length_dependence": None, "baselines": None}
     if isinstance(objective, Objective) and objective.loss.link == "σ(z)":
         fit = calibration(margins, labels, prompts)
         found["calibration"] = fit.plain() | {"verdict": fit.verdict}
+    if ordered:
+        return found
+    pairs = [_tokens(g) for g in groups]
+    chosen, rejected = [len(pair.chosen) for pair in pairs], [len(pair.rejected) for pair in pairs]
+    length = length_dependence(margins, chosen, rejected, labels, prompts)
     train = [_tokens(g) for g in data.train]
     name, by_length = length_rule(train, pairs)
     return found | {
+        "length_dependence": length.plain(),
         "baselines": {
             name: _beside(margins, by_length),
             "bag of words": _beside(margins, bag_of_words(train, pairs)),
-        }
+        },
     }
 
 

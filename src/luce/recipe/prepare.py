@@ -109,6 +109,7 @@ _BY_ROWS = needs("scores", "graded", "reference_sample", "keys")
 GIVEN: dict[str, frozenset[str]] = {
     "policy": _BY_ROWS | needs("reference", "kl", "sum_p2", "history"),
     "reward": _BY_ROWS | needs("reward"),
+    "pairwise": _BY_ROWS | needs("reward"),
 }
 """What a kind of model, with the rows it is trained on, can give an objective."""
 
@@ -127,10 +128,16 @@ def check_fit(recipe: Recipe, objective: CostFunction) -> None:
             "annotators, and a recipe has one model. Train it from Python, with a learner that "
             "gives `policy_2` … `policy_K`, or on an exact policy."
         )
-    if recipe.model.kind == "reward" and not grades:
+    if recipe.model.kind == "pairwise" and objective.structure != "pair":
         raise RecipeError(
-            f"recipe.objective: {objective.name!r} scores log-probabilities, and a reward model "
-            "has none. Use `objective: bradley_terry`, or `model.kind: policy`."
+            f"recipe.objective: {objective.name!r} does not learn from pairs, and a pairwise model "
+            "reads nothing else. Use `objective: bradley_terry`."
+        )
+    if recipe.model.kind != "policy" and not grades:
+        raise RecipeError(
+            f"recipe.objective: {objective.name!r} scores log-probabilities, and a "
+            f"{recipe.model.kind} model has none. Use `objective: bradley_terry`, or "
+            "`model.kind: policy`."
         )
     if recipe.model.kind == "policy" and grades:
         raise RecipeError(
@@ -180,6 +187,7 @@ def load_data(
         config=data.config,
         limit=data.limit,
         pairs=data.pairs,
+        ordered=recipe.model.kind == "pairwise",
         contradictions=data.contradictions,
     )
     dataset = load(data.path, renderer, settings, objective.structure, vocabulary)

@@ -35,7 +35,10 @@ class Model(Section):
     """The model that is trained."""
 
     path: str = Field(min_length=1, description="a folder in HF format, or a hub name")
-    kind: Literal["policy", "reward"] = Field(default="policy", description="what is trained")
+    kind: Literal["policy", "reward", "pairwise"] = Field(
+        default="policy",
+        description="what is trained; a pairwise model reads both responses together",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
         description="of the weights; auto trains in float32, and keeps a frozen base as stored",

@@ -52,14 +52,14 @@ def render_card(run: Run) -> str:
 def front_matter(run: Run) -> str:
     """The YAML block. `base_model` and `datasets` hold hub names only: a local folder means
     nothing to the reader of a hub, and stands in the text instead."""
-    reward, lora = run.get("model.kind") == "reward", run.get("model.lora")
+    grader, lora = run.get("model.kind") in ("reward", "pairwise"), run.get("model.lora")
     matter: dict[str, Any] = {}
     if _is_hub_name(run.get("model.path")):
         matter["base_model"] = run.get("model.path")
     matter["library_name"] = "peft" if lora else "transformers"
-    matter["pipeline_tag"] = "text-classification" if reward else "text-generation"
+    matter["pipeline_tag"] = "text-classification" if grader else "text-generation"
     tags = ["luce", "preference-learning", run.get("objective.name")]
-    tags += ["reward-model"] if reward else []
+    tags += ["reward-model"] if run.get("model.kind") == "reward" else []
     tags += ["lora"] if lora else []
     matter["tags"] = [" ".join(str(tag).split()) for tag in tags if tag]
     source = run.get("data.train.source")
@@ -101,7 +101,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _opening(run: Run) -> str:
-    kind = "reward model" if run.get("model.kind") == "reward" else "language model"
+    kinds = {"reward": "reward model", "pairwise": "pairwise preference model"}
+    kind = kinds.get(str(run.get("model.kind")), "language model")
     base = run.get("model.path")
     start = f" It started from {code(base)}." if base else ""
     how = " as a LoRA adapter" if run.get("model.lora") else ""

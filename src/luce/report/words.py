@@ -42,7 +42,8 @@ class Caution:
 
 def subject(run: Run) -> str:
     """What the run made, as the subject of a sentence."""
-    return "reward model" if run.get("model.kind") == "reward" else "trained policy"
+    kinds = {"reward": "reward model", "pairwise": "pairwise model"}
+    return kinds.get(str(run.get("model.kind")), "trained policy")
 
 
 def opponent(run: Run) -> str:
