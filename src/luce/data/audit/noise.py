@@ -122,7 +122,9 @@ def _repeats(pairs: Pairs) -> tuple[int, np.ndarray, np.ndarray, np.ndarray, boo
     votes: dict[Any, list[int]] = {}
     for i, pair in enumerate(pairs.items):
         if not pair.tie and pair.chosen != pair.rejected:
-            votes.setdefault(judgement(pairs, i), []).append(i)
+            found = votes.setdefault(judgement(pairs, i), [])
+            if not found or pairs.items[found[-1]].row != pair.row:
+                found.append(i)
     repeated = [numbers for numbers in votes.values() if len(numbers) > 1]
     different, prompts, mixed = [], [], False
     for numbers in repeated:
@@ -172,8 +174,7 @@ def _regression(x: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 def _difference(pairs: Pairs, name: str) -> np.ndarray:
     if name == "length":
-        return np.array(
-            [math.log1p(len(x.chosen)) - math.log1p(len(x.rejected)) for x in pairs.items]
-        )
-    feature = FEATURES[name]
-    return np.array([float(feature(x.chosen)) - float(feature(x.rejected)) for x in pairs.items])
+        sizes = [(math.log1p(len(x.chosen)), math.log1p(len(x.rejected))) for x in pairs.items]
+        return np.array([a - b for a, b in sizes])
+    chosen, rejected = pairs.asked(FEATURES[name])
+    return np.array(chosen, dtype=float) - np.array(rejected, dtype=float)

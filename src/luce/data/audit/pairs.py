@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -78,6 +79,22 @@ class Pairs:
         """1 for each pair in which a response is preferred, 0 for a tie."""
         return (self.p > 0.5).astype(float)
 
+    @cached_property
+    def _answers(self) -> dict[Callable[[str], Any], dict[str, Any]]:
+        return {}
+
+    def asked(self, question: Callable[[str], Any]) -> tuple[list[Any], list[Any]]:
+        """What a function says of the chosen and of the rejected responses; each text is asked
+        once, however many pairs it stands in."""
+        known = self._answers.setdefault(question, {})
+        found: tuple[list[Any], list[Any]] = ([], [])
+        for pair in self.items:
+            for side, text in zip(found, (pair.chosen, pair.rejected), strict=True):
+                if text not in known:
+                    known[text] = question(text)
+                side.append(known[text])
+        return found
+
     def take(self, which: Sequence[int] | np.ndarray) -> "Pairs":
         """Some of the pairs."""
         return Pairs(tuple(self.items[int(i)] for i in which))
@@ -135,6 +152,7 @@ def response_text(response: Text) -> str:
     return "\n".join(turn["content"] for turn in response if turn["role"] == "assistant")
 
 
+@lru_cache(maxsize=65_536)
 def normal(text: str) -> str:
     """A text without its case, its punctuation and its white space but for single spaces.
 

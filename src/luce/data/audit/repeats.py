@@ -145,36 +145,47 @@ def _duplicates(pairs: Pairs) -> Iterable[tuple[int, str]]:
         )
         key = (pair.prompt, sides, pair.p, pair.annotator)
         first = seen.setdefault(key, i)
-        if first != i:
+        if pairs.items[first].row != pair.row:  # a ranking may hold a response twice
             yield i, f"the same as {pairs.items[first].place}"
 
 
 def _near(pairs: Pairs, copies: dict[int, str], seed: int) -> Iterable[tuple[int, str]]:
-    """Rows whose prompt, chosen and rejected response all resemble those of an earlier row.
+    """Pairs of rows whose prompt and responses all resemble those of an earlier row, one by one.
 
-    Rows of one prompt and the same two responses are repeats, not near-duplicates.
+    Rows of one prompt and the same responses are repeats, not near-duplicates.
     """
-    kept, words, seen = [], [], set()
+    members: dict[int, list[int]] = {}
     for i, pair in enumerate(pairs.items):
-        asked = judgement(pairs, i)
-        if i not in copies and asked not in seen:
+        members.setdefault(pair.row, []).append(i)
+    kept: list[list[int]] = []
+    words: list[list[list[str]]] = []
+    seen = set()
+    for numbers in members.values():
+        row = [pairs.items[i] for i in numbers]
+        responses = dict.fromkeys(text for pair in row for text in (pair.chosen, pair.rejected))
+        asked = (row[0].prompt, frozenset(responses))
+        if asked not in seen and not all(i in copies for i in numbers):
             seen.add(asked)
-            kept.append(i)
-            words.append(
-                [normal(text).split() for text in (pair.prompt, pair.chosen, pair.rejected)]
-            )
+            kept.append(numbers)
+            words.append([normal(text).split() for text in (row[0].prompt, *responses)])
     whole = [shingles([w for part in parts for w in part]) for parts in words]
     marked: set[int] = set()
     for a, b, similarity in near_pairs(whole, NEAR, seed):
-        i, j = kept[a], kept[b]
         # rows that share the prompt and one response only are a comparison of their own
-        if j in marked or not all(
-            len(set(x) & set(y)) >= NEAR * max(len(set(x)), len(set(y)))
-            for x, y in zip(words[a], words[b], strict=True)
+        if (
+            b in marked
+            or len(words[a]) != len(words[b])
+            or not all(map(_alike, words[a], words[b]))
         ):
             continue
-        marked.add(j)
-        yield j, f"nearly {pairs.items[i].place} (Jaccard {similarity:.2f})"
+        marked.add(b)
+        for i in kept[b]:
+            yield i, f"nearly {pairs.items[kept[a][0]].place} (Jaccard {similarity:.2f})"
+
+
+def _alike(a: list[str], b: list[str]) -> bool:
+    x, y = set(a), set(b)
+    return len(x & y) >= NEAR * max(len(x), len(y))
 
 
 def _contradictions(pairs: Pairs) -> Iterable[tuple[int, str]]:

@@ -130,18 +130,14 @@ def _sentence(one: Separation, features: int) -> str:
 
 def separability(pairs: Pairs, seed: int = 0) -> Separability:
     """Every feature of a response, and what it says of the labels. Ties are left out."""
-    chosen = [pair.chosen for pair in pairs.items]
-    rejected = [pair.rejected for pair in pairs.items]
     known = pairs.decided
-    sides: dict[str, tuple[np.ndarray, np.ndarray]] = {
-        name: (_ask(feature, chosen), _ask(feature, rejected)) for name, feature in FEATURES.items()
-    }
-    words = ([first_word(text) for text in chosen], [first_word(text) for text in rejected])
+    sides: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for name, feature in FEATURES.items():
+        with_it, without = pairs.asked(feature)
+        sides[name] = (np.array(with_it, dtype=float), np.array(without, dtype=float))
+    words, spoken = pairs.asked(first_word), pairs.asked(language)
     sides |= _by_value("begins with {!r}", *words, most=FIRST_WORDS)
-    sides |= _by_value(
-        "is in {} letters", [script(t) for t in chosen], [script(t) for t in rejected]
-    )
-    spoken = ([language(t) for t in chosen], [language(t) for t in rejected])
+    sides |= _by_value("is in {} letters", *pairs.asked(script))
     sides |= _by_value("is in {}", *spoken)
     asked = [language(pair.asked) for pair in pairs.items]
     sides["is in another language than the prompt"] = (
@@ -192,10 +188,6 @@ def first_word_scores(
                 (wins[word] + 1) / (meetings[word] + 2) for word in (chosen[i], rejected[i])
             )
     return a, b
-
-
-def _ask(feature: Any, texts: list[str]) -> np.ndarray:
-    return np.array([feature(text) for text in texts], dtype=float)
 
 
 def _by_value(
