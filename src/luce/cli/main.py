@@ -23,7 +23,7 @@ COMMANDS = {
     "new-model": ("luce.cli.new_model:new_model", "A new tokenizer and a small, untrained model."),
     "sample": ("luce.cli.sample:sample", "Responses of a model, prompted as in training."),
     "logps": ("luce.cli.logps:logps", "Compute the reference log-probabilities beforehand."),
-    "data": ("luce.cli.data:data", "Convert preference data from one format to another."),
+    "data": ("luce.cli.data:data", "Look into preference data, or convert it."),
     "list": ("luce.cli.catalog:list_names", "Names that a recipe can use."),
     "show": ("luce.cli.show:show", "An objective: formula, parameters, facts, pitfalls, source."),
     "beta": ("luce.cli.beta:beta", "β in the units of another objective."),
