@@ -147,7 +147,9 @@ def _figure(features: Sequence[Separation]) -> Markup | None:
         axes = figure.add_axes((0.34, 0.5 / height, 0.62, 1 - 0.6 / height))
         _draw(axes, shown)
     told = "; ".join(f"{one.name}: {percent(one.preferred.value)}" for one in shown)
-    return inline_svg(figure, "marks", "How often a response with a mark is preferred", f"{told}.")
+    return inline_svg(
+        figure, "preferred", "How often a response with a mark is preferred", f"{told}."
+    )
 
 
 def _draw(axes: Axes, shown: Sequence[Separation]) -> None:

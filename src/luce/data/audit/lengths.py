@@ -102,10 +102,10 @@ class Lengths:
     def findings(self) -> list[Finding]:
         """A finding where length says too much about the labels."""
         by, d = self.characters, self.effect
-        apart = by.separable.value >= SEPARABLE and not by.preferred.low <= 0.5 <= by.preferred.high
+        apart = by.separable.value >= SEPARABLE and _beyond(by.preferred, 0.5)
         means = sorted((self.mean_chosen.value, self.mean_rejected.value))
         gap = means[1] / means[0] - 1 if means[0] > 0 else math.inf
-        strong = abs(d.value) >= EFFECT and not d.low <= 0 <= d.high and gap >= GAP
+        strong = abs(d.value) >= EFFECT and _beyond(d, 0.0) and gap >= GAP
         if not (apart or strong):
             return []
         which = "longer" if by.preferred.value >= 0.5 else "shorter"
@@ -219,6 +219,11 @@ def _fit(gap: np.ndarray, p: np.ndarray, weight: np.ndarray, start: float) -> fl
         if abs(step) < 1e-8:
             break
     return b / size
+
+
+def _beyond(found: Estimate, null: float) -> bool:
+    """Whether an interval of 99 % would leave out the null: two rules are tried, on every file."""
+    return abs(found.value - null) > 2.576 / 1.96 * (found.high - found.low) / 2
 
 
 def _measured(pairs: Pairs, unit: str) -> tuple[np.ndarray, np.ndarray]:
