@@ -7,7 +7,7 @@ import torch
 from plain_rows import LOG, ROWS, nls, pairs
 
 from luce.errors import LuceError
-from luce.objectives import Mixture, Score
+from luce.objectives import Mixture, Score, make_objective
 from luce.objectives.mixture import annotator
 from luce.objectives.scores import log_prob, log_ratio, mean_log_ratio
 
@@ -38,6 +38,27 @@ def test_the_formula_numbers_annotators_from_one():
         "−log[0.25·σ(2·[log π_1(chosen) − log π_1(rejected)]) "
         "+ 0.75·σ(2·[log π_2(chosen) − log π_2(rejected)])]"
     )
+
+
+def test_annotators_with_heads_of_a_reward_model():
+    made = make_objective("mixture", {"of": "reward", "weights": (1, 3)})
+    assert made.needs == {"reward", "heads"}
+    assert made.formula == (
+        "−log[0.25·σ(r_1(chosen) − r_1(rejected)) + 0.75·σ(r_2(chosen) − r_2(rejected))]"
+    )
+    of_heads = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
+    batch = pairs(ROWS[:2])
+    chosen = replace(batch.chosen, rewards=of_heads, reward=of_heads[:, 0])
+    rejected = replace(batch.rejected, rewards=0 * of_heads, reward=0 * of_heads[:, 0])
+    found = made(replace(batch, chosen=chosen, rejected=rejected, label=None))
+    p = of_heads.sigmoid() @ torch.tensor([0.25, 0.75])
+    assert found.tolist() == pytest.approx((-p.log()).tolist(), rel=1e-6)
+    with pytest.raises(
+        LuceError, match=r"^rewards: the batch has none. This objective needs a rew"
+    ):
+        made(replace(batch, label=None))
+    taken = chosen.take(torch.tensor([1]))
+    assert taken.rewards is not None and taken.rewards.tolist() == [[0.5, 2.0]]
 
 
 def test_an_annotator_s_policy_is_a_column():

@@ -109,6 +109,7 @@ PARAMETERS = {
         "K": ([0, -1, 1.5, *NO_NUMBER], [1, 2, 9]),
         "beta": POSITIVE,
         "weights": ([(1.0, 0.0), (1.0, -1.0), (1.0,), (1.0, math.inf), "ab", 0.5], [(1, 3)]),
+        "of": (["head", None], ["policy", "reward"]),
     },
     "sft": {},
     "nll": {},
@@ -177,6 +178,8 @@ def test_what_would_teach_nothing_is_refused():
 def test_numbers_that_do_not_fit_each_other():
     with pytest.raises(RecipeError, match=r"^objective.mixture.weights: 2 numbers for K = 3\."):
         OBJECTIVES["mixture"](K=3, weights=(0.5, 0.5))
+    with pytest.raises(RecipeError, match=r"^objective.mixture.beta: 2 with `of: reward`"):
+        OBJECTIVES["mixture"](beta=2.0, of="reward")
     with pytest.raises(RecipeError, match=r"^objective.simpo: `gamma` and `gamma_beta_ratio`"):
         OBJECTIVES["simpo"](gamma=0.0, gamma_beta_ratio=0.0)
     with pytest.raises(RecipeError, match=r"^objective.mixture.weights\[1\]: 0.0 is not a pos"):

@@ -69,11 +69,13 @@ MISSING = {
     "keys": "^keys: the batch has none",
     "annotators": "^policy_2: the batch has no such column. It is log π of each token under",
 }
-"""What is said where it is missing; "graded" is about the numbers themselves."""
+"""What is said where it is missing; "graded" is about the numbers themselves, and "heads" is tried
+with the mixture."""
 
 
 def test_every_need_is_some_preset_s_and_has_its_message():
-    assert {need for _, need in NEEDY} == NEEDS.keys() == MISSING.keys() | {"graded"}
+    by_default = {need for _, need in NEEDY}
+    assert by_default | {"heads"} == NEEDS.keys() == MISSING.keys() | {"graded", "heads"}
     assert set(TOKEN_COLUMNS) < NEEDS.keys()
 
 

@@ -23,7 +23,7 @@ from luce.files import fsync_folder
 from luce.models import network
 from luce.models.load import embedding_rows, quietly
 from luce.models.policy import CausalPolicy
-from luce.models.reward import RewardModel
+from luce.models.reward import WEIGHTS, RewardModel
 from luce.models.self_check import probe
 from luce.types import Packed
 
@@ -95,6 +95,8 @@ def _write(
     model: CausalPolicy | RewardModel, folder: Path, stop_ids: Sequence[int], merge: bool
 ) -> None:
     module = model.module
+    if isinstance(model, RewardModel) and model.heads > 1:
+        setattr(model.inner.config, WEIGHTS, model.weights.tolist())
     if isinstance(module, PeftModel) and not merge:
         settings = module.peft_config[str(module.active_adapter)]
         local = Path(model.base).is_dir()

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from peft import TaskType
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from luce.errors import ModelError
 from luce.models import network
@@ -28,14 +28,24 @@ from luce.types import Packed
 HEADS = ("score", "classifier")
 """What transformers calls the output layer of a sequence classifier."""
 
+WEIGHTS = "annotator_weights"
+"""Where the configuration of a model with several heads keeps the weights of their annotators."""
+
+PACE = 30.0
+"""By so much the weights of annotators go ahead of other parameters: Adam moves each number by the
+learning rate at most, and every pair tells of these few."""
+
 PAD = "<|reward_pad|>"
 """Added to a tokenizer that has no token to pad with but its end-of-turn token."""
 
 
 class RewardModel(network.Network):
-    """A sequence classifier with one output, read at the last token of each response.
+    """A sequence classifier with one output, or one for each of several annotators, read at the
+    last token of each response.
 
     Attributes:
+        prior: logits of the annotators' weights over `PACE`, learnt with the heads; None with one
+            head.
         pad_token: what the exported model pads with; never a token that ends a response, since
             transformers reads the rightmost token that is not padding.
     """
@@ -53,22 +63,56 @@ class RewardModel(network.Network):
         terminator: int | None = None,
     ) -> None:
         super().__init__(module, tokenizer, path, base, lora, dropout)
+        self.prior: nn.Parameter | None = None
+        if self.heads > 1:
+            known = getattr(self.inner.config, WEIGHTS, None) or [1 / self.heads] * self.heads
+            self.prior = nn.Parameter(torch.tensor(known, device=self.device).log() / PACE)
         self.pad_token = _choose_pad(self.inner, tokenizer, terminator)
         row = probe(embedding_rows(self.inner), (tokenizer.pad_token_id,), keep_last=True)
         self._check(row, layout, *self.requested(layout))
 
+    @property
+    def heads(self) -> int:
+        """How many rewards it gives a response."""
+        return _head(self.inner).out_features
+
+    @property
+    def weights(self) -> Float[Tensor, " heads"]:
+        """w of the heads' annotators; they sum to 1."""
+        logits = self.logits
+        return torch.ones(1, device=self.device) if logits is None else logits.softmax(0)
+
+    @property
+    def logits(self) -> Float[Tensor, " heads"] | None:
+        """Logits of the weights; None with one head."""
+        return None if self.prior is None else PACE * self.prior
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """The parameters that training changes, by name, sorted."""
+        more = {} if self.prior is None else {"annotators.prior": self.prior}
+        return dict(sorted((super().trainable() | more).items()))
+
     def rewards(self, packed: Packed) -> Float[Tensor, " responses"]:
-        """r(x, y) of each response, in float32 or better. The row must be packed with `keep_last`:
-        the end-of-turn token is read, and its place comes from the row, never from token ids."""
+        """r(x, y) of each response, in float32 or better; of several heads their mean, weighted as
+        the annotators are. The row must be packed with `keep_last`: the end-of-turn token is read,
+        and its place comes from the row, never from token ids."""
+        return self.mean(self.all_rewards(packed))
+
+    def mean(self, rewards: Float[Tensor, "responses heads"]) -> Float[Tensor, " responses"]:
+        """Σ_i w_i r_i of each response, without gradient to w."""
+        return rewards[:, 0] if self.prior is None else rewards @ self.weights.detach().to(rewards)
+
+    def all_rewards(self, packed: Packed) -> Float[Tensor, "responses heads"]:
+        """r_i(x, y) of each response under each head, as `rewards`."""
         rows = lay_out(packed, self.layout, "ends")
         if self.random and not torch.is_grad_enabled():
             with network.evaluating(self.module):
                 return self._read(rows)
         return self._read(rows)
 
-    def plain_rewards(self, packed: Packed) -> Float[Tensor, " responses"]:
-        """The same as plain transformers computes it, which looks for the last token that is not
-        padding; in evaluation mode, without gradient."""
+    def plain_rewards(self, packed: Packed) -> Float[Tensor, "responses heads"]:
+        """`all_rewards` as plain transformers computes it, which looks for the last token that is
+        not padding; in evaluation mode, without gradient."""
         rows = lay_out(packed, "padded", "ends")
         with network.evaluating(self.module), self.plain_attention():
             parts = [plain_scores(self.inner, r.to(self.device)) for r in rows]
@@ -86,7 +130,7 @@ class RewardModel(network.Network):
             # a reward of 8 bits orders nothing: the head is a vector, float32 costs nothing
             wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
             weight, bias = head.weight.to(wide), head.bias
-            return linear(hidden.to(wide), weight, None if bias is None else bias.to(wide))[:, 0]
+            return linear(hidden.to(wide), weight, None if bias is None else bias.to(wide))
 
     def self_check(self, packed: Packed) -> tuple[str, ...]:
         """Repeats the check of the layout on these rows (packed with `keep_last`), without gradient
@@ -128,14 +172,14 @@ class RewardModel(network.Network):
         return twin, TOLERANCE
 
 
-def plain_scores(model: Any, rows: Rows) -> Tensor:
-    """What a plain transformers classifier says of padded rows, one number a row, in order of the
-    rows; float32 or better."""
+def plain_scores(model: Any, rows: Rows) -> Float[Tensor, "rows heads"]:
+    """What a plain transformers classifier says of padded rows, in order of the rows; float32 or
+    better."""
     ids, mask = rows.input_ids, rows.attention_mask
     if mask is None:
         raise ModelError("Plain transformers scores padded rows only.")
     padded = torch.where(mask.bool(), ids, model.config.get_text_config().pad_token_id)
-    scores = model(input_ids=padded, attention_mask=mask).logits[:, 0]
+    scores = model(input_ids=padded, attention_mask=mask).logits
     return scores if scores.dtype == torch.float64 else scores.float()
 
 
@@ -146,11 +190,9 @@ def _head(model: PreTrainedModel) -> nn.Linear:
         while isinstance(found, nn.Module) and not isinstance(found, nn.Linear):
             # peft keeps the trained copy of a whole layer here
             found = getattr(getattr(found, "modules_to_save", None), "default", None)
-        if isinstance(found, nn.Linear) and found.out_features == 1:
+        if isinstance(found, nn.Linear):
             return found
-    raise ModelError(
-        f"{type(model).__name__} has no linear head of one output named {' or '.join(HEADS)}."
-    )
+    raise ModelError(f"{type(model).__name__} has no linear head named {' or '.join(HEADS)}.")
 
 
 def _choose_pad(model: PreTrainedModel, tokenizer: Any, terminator: int | None) -> str:
@@ -174,6 +216,18 @@ def _choose_pad(model: PreTrainedModel, tokenizer: Any, terminator: int | None) 
     return tokenizer.pad_token
 
 
+def _heads(path: str, heads: int | None, trust_remote_code: bool) -> dict[str, int]:
+    """The setting that decides how many outputs a classifier has."""
+    if heads is not None:
+        return {"num_labels": heads}
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError):  # an adapter, or nothing at all: loading says which
+        return {"num_labels": 1}
+    known = getattr(config, WEIGHTS, None)
+    return {"num_labels": len(known) if known else 1}
+
+
 def load_reward_model(
     path_or_name: str,
     *,
@@ -186,6 +240,7 @@ def load_reward_model(
     dropout: bool = False,
     seed: int = 0,
     terminator: int | None = None,
+    heads: int | None = None,
 ) -> RewardModel:
     """A reward model from a folder or hub name: a reward model trained before, or a causal
     language model, which gets a new head drawn from `seed`.
@@ -194,6 +249,8 @@ def load_reward_model(
         dtype, lora, trust_remote_code, layout, gradient_checkpointing, device, dropout: as for
             `load_policy`; with an adapter the head is trained whole.
         terminator: the token that ends a response, if it is not the tokenizer's eos.
+        heads: rewards of a response, one for each annotator of a mixture; None: as many as the
+            model that is loaded has, 1 of a language model.
 
     Raises:
         ModelError: pickled, missing, damaged or unfit weights; no tokenizer; unknown settings.
@@ -208,7 +265,7 @@ def load_reward_model(
             device=place,
             trust_remote_code=trust_remote_code,
             may_be_missing=HEADS,
-            num_labels=1,
+            **_heads(str(path_or_name), heads, trust_remote_code),
         )
     module = loaded.module
     if lora is not None:

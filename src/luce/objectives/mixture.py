@@ -5,6 +5,7 @@
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +18,7 @@ from torch.nn.functional import logsigmoid
 from luce.errors import LuceError
 from luce.objectives.check import check_lengths, number
 from luce.objectives.labels import check_label
-from luce.objectives.needs import Needing, column, needs
+from luce.objectives.needs import NEEDS, Needing, column, needs
 from luce.objectives.objective import pair_metrics
 from luce.objectives.score import Score
 from luce.objectives.writing import tidy
@@ -29,8 +30,9 @@ class Mixture(Needing):
     """−p log Σ_i w_i σ(z_i) − (1 − p) log Σ_i w_i σ(−z_i), z_i the margin under annotator i's own
     policy π_i [PBDE, eq. 30; p = 1 there].
 
-    The first policy is `Responses.policy`, the others its columns `policy_2` … `policy_K`;
-    gradients flow to all of them. The weights are `weights`, or the softmax of `Pairs.prior` where
+    The first policy is `Responses.policy`, the others its columns `policy_2` … `policy_K`; of a
+    score that reads rewards they are the heads of a reward model, `Responses.rewards`. Gradients
+    flow to all of them. The weights are `weights`, or the softmax of `Pairs.prior` where
     the batch has one, which may be learnt.
 
     Attributes:
@@ -52,7 +54,9 @@ class Mixture(Needing):
     @property
     def needs(self) -> frozenset[str]:
         """What the batch must carry besides log π (`luce.objectives.needs`)."""
-        return self.score.needs | (needs("annotators") if len(self.weights) > 1 else frozenset())
+        if len(self.weights) == 1:
+            return self.score.needs
+        return self.score.needs | needs("heads" if "reward" in self.score.needs else "annotators")
 
     @property
     def scope(self) -> Scope:
@@ -62,7 +66,7 @@ class Mixture(Needing):
     def formula(self) -> str:
         """The cost of a pair with a hard label, with the numbers that run."""
         terms = [
-            f"{number(w)}·σ({self.score.margin_formula.replace('π', f'π_{i}')})"
+            f"{number(w)}·σ({_numbered(self.score.margin_formula, i)})"
             for i, w in enumerate(self.weights, start=1)
         ]
         return tidy(f"−log[{' + '.join(terms)}]")
@@ -81,6 +85,8 @@ class Mixture(Needing):
         """z_i of each pair under each annotator."""
         check_lengths(batch.chosen, "chosen")
         check_lengths(batch.rejected, "rejected")
+        if "heads" in self.needs and batch.chosen.rewards is None:
+            raise LuceError(f"rewards: the batch has none. This objective needs {NEEDS['heads']}.")
         columns = []
         for i in range(1, len(self.weights) + 1):
             chosen, rejected = annotator(batch.chosen, i), annotator(batch.rejected, i)
@@ -131,5 +137,17 @@ class Mixture(Needing):
 
 
 def annotator(y: Responses, i: int) -> Responses:
-    """The responses as annotator i's policy sees them, i from 1."""
+    """The responses as annotator i's policy, or head, sees them, i from 1."""
+    if y.rewards is not None:
+        if i > y.rewards.shape[1]:
+            raise LuceError(
+                f"annotator {i}: the reward model has {y.rewards.shape[1]} heads. Load it with one "
+                "for each annotator."
+            )
+        return replace(y, reward=y.rewards[:, i - 1])
     return y if i == 1 else replace(y, policy=column(y, f"policy_{i}"))
+
+
+def _numbered(formula: str, i: int) -> str:
+    """The formula of annotator i: its own policy, or its own reward."""
+    return re.sub(r"\br(?=\()", f"r_{i}", formula.replace("π", f"π_{i}"))

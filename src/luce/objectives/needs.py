@@ -17,6 +17,7 @@ NEEDS: dict[str, str] = {
     "reference_sample": "`reference_sample` of each row: which of chosen and rejected was sampled "
     "from the reference",
     "keys": "a key per row for seeded draws, made from its id",
+    "heads": "a reward of each response under every annotator's head: a reward model with several",
     "annotators": "log π of each token under every annotator's policy: `policy_2` … `policy_K`",
 }
 """What each need is, and where it comes from."""

@@ -7,7 +7,7 @@ from luce.diagnostics.baselines import TokenPair, bag_of_words, length_rule
 from luce.diagnostics.calibration import calibration
 from luce.diagnostics.length import length_dependence
 from luce.evaluate import accuracy_gain, held_out_accuracy
-from luce.objectives import Objective
+from luce.objectives import Mixture, Objective
 from luce.recipe.prepare import Data
 from luce.types import CostFunction, Group
 
@@ -28,7 +28,8 @@ def fit_of_labels(
     labels = [g.label for g in groups]
     prompts = [g.prompt.tobytes() for g in groups]
     found: dict[str, Any] = {"calibration": None, "length_dependence": None, "baselines": None}
-    if isinstance(objective, Objective) and objective.loss.link == "σ(z)":
+    logistic = isinstance(objective, Objective) and objective.loss.link == "σ(z)"
+    if logistic or isinstance(objective, Mixture):
         fit = calibration(margins, labels, prompts)
         found["calibration"] = fit.plain() | {"verdict": fit.verdict}
     if ordered:

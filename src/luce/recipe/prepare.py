@@ -16,6 +16,7 @@ from luce.errors import RecipeError
 from luce.models.load import embedding_rows
 from luce.models.policy import CausalPolicy, LoraSettings, load_policy
 from luce.models.reward import RewardModel, load_reward_model
+from luce.objectives import Mixture
 from luce.objectives.needs import NEEDS, needs
 from luce.objectives.units import scale_warning
 from luce.recipe.load import Resolved
@@ -60,7 +61,9 @@ def train_settings(recipe: Recipe) -> TrainSettings:
     return TrainSettings(**values)
 
 
-def load_model(recipe: Recipe, device: torch.device | None = None) -> CausalPolicy | RewardModel:
+def load_model(
+    recipe: Recipe, device: torch.device | None = None, heads: int | None = None
+) -> CausalPolicy | RewardModel:
     """The model as it stands before the first step.
 
     Weights in training are float32 unless the recipe names a dtype: a step of 1e-6 is lost in
@@ -82,8 +85,10 @@ def load_model(recipe: Recipe, device: torch.device | None = None) -> CausalPoli
         "device": device or local_device(),
         "seed": recipe.train.seed,
     }
-    make = load_policy if model.kind == "policy" else load_reward_model
-    loaded = make(model.path, **options)
+    if model.kind == "policy":
+        loaded = load_policy(model.path, **options)
+    else:
+        loaded = load_reward_model(model.path, heads=heads, **options)
     if recipe.train.bf16:
         loaded.autocast = torch.bfloat16
     return loaded
@@ -108,8 +113,8 @@ _BY_ROWS = needs("scores", "graded", "reference_sample", "keys")
 
 GIVEN: dict[str, frozenset[str]] = {
     "policy": _BY_ROWS | needs("reference", "kl", "sum_p2", "history"),
-    "reward": _BY_ROWS | needs("reward"),
-    "pairwise": _BY_ROWS | needs("reward"),
+    "reward": _BY_ROWS | needs("reward", "heads"),
+    "pairwise": _BY_ROWS | needs("reward", "heads"),
 }
 """What a kind of model, with the rows it is trained on, can give an objective."""
 
@@ -125,7 +130,8 @@ def check_fit(recipe: Recipe, objective: CostFunction) -> None:
     if "annotators" in objective.needs:
         raise RecipeError(
             f"recipe.objective: {objective.name!r} is a mixture: it trains a policy for each of K "
-            "annotators, and a recipe has one model. Train it from Python, with a learner that "
+            "annotators, and a recipe has one model. Take `of: reward`, for a reward model with K "
+            "heads (`model.kind: reward`), or train it from Python, with a learner that "
             "gives `policy_2` … `policy_K`, or on an exact policy."
         )
     if recipe.model.kind == "pairwise" and objective.structure != "pair":
@@ -213,11 +219,18 @@ def open_recipe(
     `luce train`, `luce check` and `luce logps`."""
     recipe, objective = resolved.recipe, resolved.objective
     check_fit(recipe, objective)
-    model = load_model(recipe)
+    model = load_model(recipe, heads=_heads(objective))
     renderer = Renderer(
         model.tokenizer, render=recipe.data.render, score_turns=recipe.data.score_turns
     )
     return model, renderer, load_data(recipe, objective, renderer, embedding_rows(model.inner))
+
+
+def _heads(objective: CostFunction) -> int | None:
+    """How many heads the objective reads of a reward model; None where it reads but one."""
+    if isinstance(objective, Mixture) and "heads" in objective.needs:
+        return len(objective.weights)
+    return None
 
 
 def first_batch(groups: Sequence[Group], budget: int, keep_last: bool = False) -> Packed:

@@ -118,9 +118,11 @@ class RewardLearner:
 
     def respond_to(self, prepared: Ready) -> Responses:
         packed = prepared.to(self.model.device).packed
-        reward = self.model.rewards(packed)
+        rewards = self.model.all_rewards(packed)
         return Responses(
-            policy=torch.zeros(len(packed.targets), device=reward.device),
+            policy=torch.zeros(len(packed.targets), device=rewards.device),
             lengths=packed.lengths,
-            reward=reward,
+            reward=self.model.mean(rewards),
+            rewards=rewards if self.model.heads > 1 else None,
+            prior=self.model.logits,
         )

@@ -24,6 +24,9 @@ class Responses:
             KL(π_ref ‖ π) at the token's position, nats; `sum_p2` Σ_v π(v)²; `history` log π_t of an
             earlier iterate; `policy_2` … `policy_K` log π of further annotator policies.
         reward: a grade r(x, y) per response; a reward model gives it instead of log-probs.
+        rewards: that of each head, of a reward model with several; `reward` is then their mean,
+            weighted as the annotators are.
+        prior: logits of the annotators' weights, where a model with several heads learns them.
     """
 
     policy: Float[Tensor, " tokens"]
@@ -31,6 +34,8 @@ class Responses:
     reference: Float[Tensor, " tokens"] | None = None
     columns: Mapping[str, Float[Tensor, " tokens"]] = field(default_factory=dict)
     reward: Float[Tensor, " responses"] | None = None
+    rewards: Float[Tensor, "responses heads"] | None = None
+    prior: Float[Tensor, " heads"] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -74,6 +79,8 @@ class Responses:
             reference=None if self.reference is None else self.reference[tokens],
             columns={name: column[tokens] for name, column in self.columns.items()},
             reward=None if self.reward is None else self.reward[index],
+            rewards=None if self.rewards is None else self.rewards[index],
+            prior=self.prior,
         )
 
 

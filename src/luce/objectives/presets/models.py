@@ -4,7 +4,7 @@ from typing import Literal
 
 from luce.errors import RecipeError
 from luce.objectives import regularizers, scores
-from luce.objectives.check import non_negative, positive, whole
+from luce.objectives.check import non_negative, number, positive, whole
 from luce.objectives.likelihood import Likelihood
 from luce.objectives.losses import LOSSES
 from luce.objectives.mixture import Mixture
@@ -12,7 +12,12 @@ from luce.objectives.objective import Objective
 from luce.objectives.terms import annotated_margin
 
 
-def mixture(K: int = 2, beta: float = 1.0, weights: tuple[float, ...] | None = None) -> Mixture:
+def mixture(
+    K: int = 2,
+    beta: float = 1.0,
+    weights: tuple[float, ...] | None = None,
+    of: Literal["policy", "reward"] = "policy",
+) -> Mixture:
     """Mixture of K annotators: −log Σ_i w_i σ(β [log π_i(chosen) − log π_i(rejected)]), each with a
     policy π_i of its own.
 
@@ -22,6 +27,8 @@ def mixture(K: int = 2, beta: float = 1.0, weights: tuple[float, ...] | None = N
             suffice.
         weights: w, K positive numbers, taken relative to their sum; 1/K each unless given, and
             learnt where the batch has a `prior`.
+        of: what an annotator has: a policy, or a head r_i of a reward model (β = 1: a head finds
+            its own scale).
 
     Pitfalls:
         equal starts: policies that start equal stay equal. The authors add noise of 1e-4 to the
@@ -34,11 +41,16 @@ def mixture(K: int = 2, beta: float = 1.0, weights: tuple[float, ...] | None = N
         raise RecipeError(f"objective.mixture.weights: {len(given)} numbers for K = {K}.")
     checked = [positive(f"mixture.weights[{i}]", w) for i, w in enumerate(given)]
     shares = tuple(w / sum(checked) for w in checked)
+    if of == "reward" and beta != 1:
+        raise RecipeError(
+            f"objective.mixture.beta: {number(beta)} with `of: reward`: a head finds its own "
+            "scale. Leave it out."
+        )
     return Mixture(
-        scores.log_prob(beta),
+        scores.reward() if of == "reward" else scores.log_prob(beta),
         shares,
         name="mixture",
-        parameters={"K": K, "beta": beta, "weights": shares},
+        parameters={"K": K, "beta": beta, "weights": shares, "of": of},
         source="Dumoulin et al. (2023), arXiv:2311.14115, eq. 29 and 30",
     )
 
