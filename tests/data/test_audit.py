@@ -87,6 +87,14 @@ def test_copies_and_near_copies():
     assert set(found.leave()) == {10, 20}
 
 
+def test_near_copies_are_marked_for_every_annotator():
+    rows = clean()
+    near = " ".join([*rows[4].chosen.split()[:-1], "other."])
+    copies = [replace(rows[4], chosen=near, place=Place("f.jsonl", 1000 + i)) for i in range(2)]
+    rows += [replace(copies[0], annotator="anna"), replace(copies[1], annotator="ben")]
+    assert set(audit(rows).leave()) == {N, N + 1}
+
+
 def test_pairs_of_one_prompt_with_a_response_in_common_are_no_near_copies():
     rows = clean()
     for i in range(1, 50):

@@ -87,7 +87,12 @@ class Noise:
                 "noise",
                 f"Two votes on the same pair differ in {percent(self.disagree)} of cases "
                 f"({self.repeated:,} pairs judged more than once, {self.disagree.n:,} prompts): as "
-                f"if {percent(self.flips)} of labels were flipped.",
+                f"if {percent(self.flips)} of labels were flipped."
+                + (
+                    " Among these are votes of different annotators, who may differ in taste."
+                    if self.annotators
+                    else ""
+                ),
                 "Use soft labels or a loss with label smoothing of about this rate, or judge the "
                 "pairs again.",
             )

@@ -157,17 +157,16 @@ def _near(pairs: Pairs, copies: dict[int, str], seed: int) -> Iterable[tuple[int
     members: dict[int, list[int]] = {}
     for i, pair in enumerate(pairs.items):
         members.setdefault(pair.row, []).append(i)
-    kept: list[list[int]] = []
+    kept: dict[Any, list[int]] = {}  # what is asked → all pairs that ask it
     words: list[list[list[str]]] = []
-    seen = set()
     for numbers in members.values():
         row = [pairs.items[i] for i in numbers]
         responses = dict.fromkeys(text for pair in row for text in (pair.chosen, pair.rejected))
         asked = (row[0].prompt, frozenset(responses))
-        if asked not in seen and not all(i in copies for i in numbers):
-            seen.add(asked)
-            kept.append(numbers)
+        if asked not in kept:
             words.append([normal(text).split() for text in (row[0].prompt, *responses)])
+        kept.setdefault(asked, []).extend(i for i in numbers if i not in copies)
+    numbered = list(kept.values())
     whole = [shingles([w for part in parts for w in part]) for parts in words]
     marked: set[int] = set()
     for a, b, similarity in near_pairs(whole, NEAR, seed):
@@ -179,8 +178,8 @@ def _near(pairs: Pairs, copies: dict[int, str], seed: int) -> Iterable[tuple[int
         ):
             continue
         marked.add(b)
-        for i in kept[b]:
-            yield i, f"nearly {pairs.items[kept[a][0]].place} (Jaccard {similarity:.2f})"
+        for i in numbered[b]:
+            yield i, f"nearly {pairs.items[numbered[a][0]].place} (Jaccard {similarity:.2f})"
 
 
 def _alike(a: list[str], b: list[str]) -> bool:
