@@ -87,6 +87,15 @@ def test_copies_and_near_copies():
     assert set(found.leave()) == {10, 20}
 
 
+def test_one_long_prompt_with_other_responses_makes_no_near_copies():
+    prompt = sentence(random.Random(7), 300, 300)
+    rows = clean()
+    for i in (5, 6, 7):
+        chosen, rejected = (" ".join(t.split()[:8]) for t in (rows[i].chosen, rows[i].rejected))
+        rows[i] = replace(rows[i], prompt=f"{prompt} {i}", chosen=chosen, rejected=rejected)
+    assert names(rows) == set()
+
+
 def test_near_copies_are_marked_for_every_annotator():
     rows = clean()
     near = " ".join([*rows[4].chosen.split()[:-1], "other."])
@@ -160,6 +169,18 @@ def test_a_mark_that_decides_few_pairs_or_says_nothing_is_no_finding():
     even = [replace(row, chosen=f"# Title\n{row.chosen}") for row in even]
     even = [turned([row])[0] if i % 2 else row for i, row in enumerate(even)]
     assert names(even) == set()
+
+
+def test_a_mark_that_wins_by_luck_is_no_finding():
+    rows = clean()
+    for i in range(40):  # 25 of 40 is 62.5 %, 1.6 standard errors off a half
+        side = "chosen" if i < 25 else "rejected"
+        rows[i] = replace(rows[i], **{side: f"# Title\n{getattr(rows[i], side)}"})
+    found = audit(rows)
+    one = next(x for x in found.separability.features if x.name == "has a heading")
+    assert (one.pairs, one.preferred.value) == (40, 0.625)
+    assert one.accuracy > 0.6 and one.decides.value > 0.05 and not one.found
+    assert found.findings() == []
 
 
 def test_another_language_than_the_prompts():

@@ -190,6 +190,13 @@ def test_prompts_of_a_benchmark_are_found_word_for_word_and_by_their_n_grams():
     assert leaks(pairs_of(rows), ["another one"], "bench").findings(pairs_of(rows)) == []
 
 
+def test_a_short_benchmark_prompt_inside_a_long_one_is_found():
+    short = "what is the name of the largest lake in the north of this country"
+    long = " ".join(f"word{i}" for i in range(80))
+    found = leaks(pairs_of([pair("a", "b", prompt=f"{long} {short} {long}")]), [short], "bench")
+    assert set(found.near) == {0}
+
+
 def test_prompts_in_two_splits_of_one_file():
     rows = [
         pair("a", "b", n, prompt=f"p {n % 5}", extra={"split": "test" if n == 7 else "train"})
