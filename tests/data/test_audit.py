@@ -62,6 +62,12 @@ def test_a_clean_file_has_no_finding(seed):
     assert found.findings() == [] and found.leave() == {}
 
 
+@pytest.mark.slow
+def test_small_clean_files_have_a_finding_in_one_of_twenty_at_most_or_so():
+    found = [audit(clean(seed, 60)).findings() for seed in range(100, 130)]
+    assert sum(map(bool, found)) <= 3
+
+
 def test_empty_identical_and_repeated_prompts():
     rows = clean()
     rows[3] = replace(rows[3], rejected="  \n")
@@ -293,7 +299,9 @@ def converted(path, format, keep=lambda record: record):
     return [named(format).convert(place, keep(record)) for place, record in read(str(path))]
 
 
-@pytest.mark.parametrize(("name", "format"), [("raw", "hh"), ("conv", "pairs")])
+@pytest.mark.parametrize(
+    ("name", "format"), [("raw", "hh"), pytest.param("conv", "pairs", marks=pytest.mark.slow)]
+)
 def test_people_prefer_the_shorter_of_harmless_answers(real_data, name, format):
     rows = converted(real_data(f"hh_harmless_{name}.jsonl.gz"), format)
     found = audit(rows)

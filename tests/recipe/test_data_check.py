@@ -269,6 +269,7 @@ def test_two_judges_of_the_same_pairs_agree_in_three_of_four(real_data):
     assert found.pairs[0].kappa.value == pytest.approx(0.50, abs=0.01)
 
 
+@pytest.mark.slow
 def test_harmless_dialogues_give_the_same_findings_in_both_spellings(real_data):
     both = [data_check(str(real_data(f"hh_harmless_{name}.jsonl.gz"))) for name in ("raw", "conv")]
     sentences = [[f.sentence for f in found.findings] for found in both]

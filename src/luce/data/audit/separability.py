@@ -27,6 +27,9 @@ FIRST_WORDS = 20
 """First words looked at, the most frequent ones."""
 
 FOLDS = 5
+MEETINGS = 10
+"""Pairs of other prompts in which a first word must have met another one to have a record."""
+
 FIRST_WORD = "begins with the word that wins elsewhere"
 
 
@@ -52,6 +55,8 @@ class Separation:
     @property
     def accuracy(self) -> float:
         """Share of the decided pairs that the feature gets right, if its direction is known."""
+        if self.name == FIRST_WORD:
+            return self.preferred.value
         return max(self.preferred.value, 1 - self.preferred.value)
 
     @property
@@ -161,7 +166,8 @@ def separability(pairs: Pairs, seed: int = 0) -> Separability:
     found = []
     for name, d, w, h, a in zip(names, decides, preferred, hits, among, strict=True):
         z = clustered_z(h, a, pairs.prompts)
-        p = min(1.0, 2 * float(norm.sf(abs(z))) * count)
+        # what was learned elsewhere can only be right: less than a half is chance
+        p = min(1.0, float(norm.sf(z) if name == FIRST_WORD else 2 * norm.sf(abs(z))) * count)
         found.append(Separation(name, d, int(a.sum()), w, p))
     # the share of all pairs that are known thanks to the feature, beyond a coin's half
     found.sort(key=lambda one: (not one.found, -one.decides.value * (one.accuracy - 0.5)))
@@ -172,7 +178,8 @@ def first_word_scores(
     chosen: list[str], rejected: list[str], known: np.ndarray, prompts: np.ndarray, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """For both responses how often their first word wins in other prompts' pairs of different
-    first words, (wins + 1) / (meetings + 2); five folds by prompt."""
+    first words, (wins + 1) / (meetings + 2), or ½ with fewer than `MEETINGS`; five folds by
+    prompt."""
     count = int(prompts.max()) + 1 if len(prompts) else 0
     fold = np.random.default_rng(seed).integers(0, FOLDS, count)[prompts]
     a, b = np.full(len(chosen), 0.5), np.full(len(chosen), 0.5)
@@ -185,7 +192,8 @@ def first_word_scores(
                 meetings.update((chosen[i], rejected[i]))
         for i in np.flatnonzero(fold == held):
             a[i], b[i] = (
-                (wins[word] + 1) / (meetings[word] + 2) for word in (chosen[i], rejected[i])
+                (wins[word] + 1) / (meetings[word] + 2) if meetings[word] >= MEETINGS else 0.5
+                for word in (chosen[i], rejected[i])
             )
     return a, b
 
