@@ -1,0 +1,1 @@
+"""Learning in rounds: sample, annotate, explore, learn, repeat; and games where no reward exists."""
