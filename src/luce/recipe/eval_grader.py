@@ -124,6 +124,19 @@ def mean_wins(annotator: Annotator) -> Callable[[Sequence[Asked]], list[list[flo
     return grade
 
 
+def prefers(grader: Grader) -> Annotator:
+    """The annotator of a grader: 1 where the first response has the higher grade, 0 where it has
+    the lower, ½ where they are equal; or the grader's own probability."""
+
+    def annotate(comparisons: Sequence[Comparison]) -> list[float]:
+        grades = grader.grade([(c.prompt, [c.a, c.b]) for c in comparisons])
+        if grader.probabilities:
+            return [x for x, _ in grades]
+        return [0.5 if x == y else float(x > y) for x, y in grades]
+
+    return annotate
+
+
 def _resolved(settings: GraderSettings) -> tuple[str, Kind, Render]:
     """The model's own folder, its kind and how it renders."""
     path, kind, render = inside(settings.model), settings.kind, settings.render

@@ -129,18 +129,10 @@ def better_reward(model: str, kind: str | None, reference: str | None = None) ->
         kind: reward, pairwise or policy; None: what the model is.
         reference: of a policy's implicit reward.
     """
-    from luce.recipe.eval_grader import GraderSettings, load_grader
+    from luce.recipe.eval_grader import GraderSettings, load_grader, prefers
 
     settings: Any = GraderSettings(model, kind, reference)  # type: ignore[arg-type]
-    grader = load_grader(settings)
-
-    def annotate(comparisons: Sequence[Comparison]) -> list[float]:
-        graded = grader.grade([(c.prompt, [c.a, c.b]) for c in comparisons])
-        if grader.probabilities:
-            return [x for x, _ in graded]
-        return [0.5 if x == y else float(x > y) for x, y in graded]
-
-    return annotate
+    return prefers(load_grader(settings))
 
 
 def annotator_named(name: str, kind: str | None = None) -> Annotator:
