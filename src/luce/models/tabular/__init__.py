@@ -19,7 +19,25 @@ from luce.models.tabular.bandit import (
     policy_gradient,
 )
 from luce.models.tabular.chain import EndingChain, never_ending_mass, survival
-from luce.models.tabular.games import nash_equilibrium, regularized_nash
+from luce.models.tabular.games import (
+    best_response,
+    duality_gap,
+    exploitabilities,
+    exploitability,
+    nash_equilibrium,
+    regularized_nash,
+    rotation,
+    worst_case_win_rate,
+)
+from luce.models.tabular.linear import (
+    LINEAR_WORLDS,
+    LinearWorld,
+    biased,
+    cover,
+    coverage_gap,
+    fit_theta,
+    long_tail,
+)
 from luce.models.tabular.mdp import MDP
 from luce.models.tabular.optimum import best_scores, policy_with_scores, score_optimum
 from luce.models.tabular.policy import (
@@ -33,6 +51,8 @@ from luce.models.tabular.policy import (
 from luce.models.tabular.solve import fit, fit_pairs, minimize, pairs_of
 
 __all__ = [
+    "LINEAR_WORLDS",
+    "LinearWorld",
     "MDP",
     "EndingChain",
     "KlBandit",
@@ -41,13 +61,22 @@ __all__ = [
     "acceptance",
     "actions",
     "barker_chain",
+    "best_response",
     "best_scores",
+    "biased",
+    "cover",
+    "coverage_gap",
     "divergence_of_pairs",
+    "duality_gap",
+    "exploitabilities",
+    "exploitability",
     "pairs_of",
     "fit",
     "fit_pairs",
+    "fit_theta",
     "grid",
     "kl_control_gradient",
+    "long_tail",
     "luce_annotator",
     "minimize",
     "mixture",
@@ -58,8 +87,10 @@ __all__ = [
     "policy_gradient",
     "policy_with_scores",
     "regularized_nash",
+    "rotation",
     "score_optimum",
     "scores_annotator",
     "stationary",
     "survival",
+    "worst_case_win_rate",
 ]
