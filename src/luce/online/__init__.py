@@ -1,1 +1,1 @@
-"""Learning in rounds: sample, annotate, explore, learn, repeat; and games where no reward exists."""
+"""Learning in rounds: sample, annotate, explore, learn, repeat; and games without a reward."""

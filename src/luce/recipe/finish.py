@@ -1,6 +1,5 @@
 """After the last step: the model on disk, samples beside those of the start, numbers, report."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ from luce.data.template import Renderer
 from luce.evaluate import (
     Generation,
     held_out_record,
-    kl_record,
     length_record,
     sample_side_by_side,
 )
@@ -19,14 +17,8 @@ from luce.models.policy_mixture import PolicyMixture
 from luce.models.reward import RewardModel
 from luce.recipe.held_out import fit_of_labels, held_out_rows
 from luce.recipe.preferred import preferred
-from luce.recipe.prepare import Data, first_batch, initial_policy
-from luce.recipe.sampling import (
-    Answers,
-    answer,
-    sampled_groups,
-    sampling_of,
-    token_log_probs,
-)
+from luce.recipe.prepare import Data, first_batch
+from luce.recipe.sampling import answer, kl_to_initial, sampling_of
 from luce.recipe.schema import Recipe
 from luce.train.trainer import Trainer
 
@@ -60,11 +52,12 @@ def evaluate_run(
     data: Data,
     recipe: Recipe,
     initial: dict[str, Any],
+    best: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compare the trained model with its start; writes samples.jsonl, evaluation.json and, where
-    pairs were held out, held_out.jsonl."""
+    pairs were held out, held_out.jsonl. `best` tells of which step the model is."""
     parts = ("held_out", "win_rate", "length_controlled", "length", "kl")
-    evaluation: dict[str, Any] = dict.fromkeys(parts)
+    evaluation: dict[str, Any] = dict.fromkeys(parts) | {"best": best}
     if initial["margins"] is not None:
         margins = trainer.per_group(data.held_out, "rewards/margins")
         rows = held_out_rows(data, margins, initial["margins"])
@@ -96,27 +89,11 @@ def evaluate_run(
             before_ended=[g.ended for g in before],
             after_ended=[g.ended for g in after],
         )
-        evaluation["kl"] = _kl(model, renderer, answers, recipe)
+        evaluation["kl"] = kl_to_initial(recipe, model, renderer, answers)
     else:
         write_jsonl(folder / "samples.jsonl", [])
     write_json(folder / "evaluation.json", evaluation)
     return evaluation
-
-
-def _kl(
-    model: CausalPolicy, renderer: Renderer, answers: Answers, recipe: Recipe
-) -> dict[str, Any] | None:
-    """KL(π ‖ π₀) on the trained policy's own samples at temperature 1."""
-    if recipe.evaluate.temperature != 1:
-        sampling = replace(sampling_of(recipe.evaluate), temperature=1.0)
-        answers = answer(model, renderer, answers.prompts, sampling, recipe.train.seed)
-    groups = sampled_groups(answers)
-    if not groups:
-        return None
-    budget = recipe.train.max_tokens_per_batch
-    initial = initial_policy(recipe, model)
-    now, then = (token_log_probs(p, groups, budget) for p in (model, initial))
-    return kl_record(now, then, [tuple(g.prompt.tolist()) for g in groups])
 
 
 def _or_none(keys: list[str | None]) -> list[str | None] | None:

@@ -4,6 +4,7 @@ Written once to `initial.json` of the run, so that a resumed run compares with t
 """
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from luce.models.reward import RewardModel
 from luce.recipe.prepare import Data
 from luce.recipe.sampling import answer, prompt_text, prompts_for_samples, sampling_of
 from luce.recipe.schema import Recipe
+from luce.recipe.watch import watch_groups
 from luce.train.trainer import Trainer
 from luce.types import CostFunction, Group
 
@@ -65,8 +67,13 @@ def initial_state(
         answers = answer(model, renderer, prompts, sampling, recipe.train.seed)
         state["prompts"] = prompts
         state["texts"] = [prompt_text(model, p) for p in prompts]
-        state["generations"] = [
-            {"text": g.text, "tokens": g.tokens, "ended": g.ended} for g in answers.generations
-        ]
+        state["generations"] = [asdict(g) for g in answers.generations]
+        if recipe.evaluate.sample_steps is not None:
+            state |= {"watch_prompts": prompts, "watch_generations": state["generations"]}
+        if recipe.evaluate.best is not None:
+            own = [g.prompt.tolist() for g in watch_groups(recipe, data)]
+            answers = answer(model, renderer, own, sampling, recipe.train.seed)
+            state["watch_prompts"] = own
+            state["watch_generations"] = [asdict(g) for g in answers.generations]
     write_json(path, state)
     return state

@@ -1,20 +1,56 @@
 """Whom an annotator prefers on the prompts of a run: the trained policy or the initial one."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from luce.annotate import opinions
+from luce.annotate.scorers import Asked
 from luce.data.prompts import prompt_texts
 from luce.errors import LuceError, RecipeError
 from luce.evaluate import Generation, win_rate_of_preferences
 from luce.evaluate.length_controlled import length_controlled_win_rate
 from luce.evaluate.length_controlled_result import JudgedPair
-from luce.recipe.judge import annotator_named
+from luce.objectives.own import is_own
+from luce.recipe.eval_grader import GraderSettings, load_grader, prefers
+from luce.recipe.judge import own_annotator
 from luce.recipe.prepare import Data, data_settings
 from luce.recipe.sampling import groups_for_samples
-from luce.recipe.schema import Recipe
-from luce.types import Comparison, Group, Place, Text
+from luce.recipe.schema import Evaluate, Recipe
+from luce.types import Annotator, Comparison, Group, Place, Text
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The annotator of a recipe, loaded.
+
+    Attributes:
+        annotator: P(a ≻ b) of comparisons.
+        grade: prompts with their responses → the reward of each; None of one that only compares.
+    """
+
+    annotator: Annotator
+    grade: Callable[[Sequence[Asked]], list[list[float]]] | None
+
+    def preferences(
+        self, texts: Sequence[Text], ours: Sequence[Generation], theirs: Sequence[Generation]
+    ) -> list[float]:
+        """P(ours ≻ theirs) of each prompt."""
+        rows = zip(texts, ours, theirs, strict=True)
+        return opinions(self.annotator, [Comparison(t, a.text, b.text) for t, a, b in rows])
+
+
+def open_annotator(settings: Evaluate) -> Opened:
+    """Load the annotator that a recipe names, a model or `module:function`.
+
+    Raises:
+        LuceError: it is not there, or cannot be what it is said to be.
+    """
+    assert settings.annotator is not None  # asked for
+    if is_own(settings.annotator):
+        return Opened(own_annotator(settings.annotator), None)
+    grader = load_grader(GraderSettings(settings.annotator, settings.annotator_kind))
+    return Opened(prefers(grader), None if grader.probabilities else grader.grade)
 
 
 def check_annotator(recipe: Recipe) -> None:
@@ -28,9 +64,14 @@ def check_annotator(recipe: Recipe) -> None:
             "out, or set `model.kind: policy` and `evaluate.sample_prompts`."
         )
     try:
-        annotator_named(settings.annotator, settings.annotator_kind)
+        opened = open_annotator(settings)
     except LuceError as error:
         raise RecipeError(f"recipe.evaluate.annotator: {error}") from None
+    if settings.best == "reward" and opened.grade is None:
+        raise RecipeError(
+            f"recipe.evaluate.best: {settings.annotator} compares two responses and gives no "
+            "reward of one. Set `best: win_rate`, or name a reward model as the annotator."
+        )
 
 
 def preferred(
@@ -45,15 +86,9 @@ def preferred(
     Raises:
         RecipeError: a prompt is not found again in its file.
     """
-    name = recipe.evaluate.annotator
-    assert name is not None  # asked for
     groups = groups_for_samples(data.held_out or data.train, recipe.evaluate.sample_prompts)
-    texts = _texts(recipe, data, groups)
-    comparisons = [
-        Comparison(text, new.text, old.text)
-        for text, new, old in zip(texts, after, before, strict=True)
-    ]
-    found = opinions(annotator_named(name, recipe.evaluate.annotator_kind), comparisons)
+    texts = texts_of(recipe, data, groups)
+    found = open_annotator(recipe.evaluate).preferences(texts, after, before)
     rate = win_rate_of_preferences(found, seed=recipe.train.seed)
     pairs = [
         JudgedPair("trained", i, p, new.tokens, old.tokens, "initial")
@@ -66,13 +101,17 @@ def preferred(
         "longer": equal.longer,
     }
     return {
-        "win_rate": rate.record(against="initial", annotator=name),
+        "win_rate": rate.record(against="initial", annotator=str(recipe.evaluate.annotator)),
         "length_controlled": controlled,
     }, found
 
 
-def _texts(recipe: Recipe, data: Data, groups: Sequence[Group]) -> list[Text]:
-    """The prompt of each group, out of the file that it came from."""
+def texts_of(recipe: Recipe, data: Data, groups: Sequence[Group]) -> list[Text]:
+    """The prompt of each group, out of the file that it came from.
+
+    Raises:
+        RecipeError: a prompt is not found again.
+    """
     own = data.evaluation is not None and bool(data.held_out)
     source = str(recipe.data.eval) if own else recipe.data.path
     settings = data_settings(recipe)

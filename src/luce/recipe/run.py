@@ -41,6 +41,7 @@ from luce.recipe.prepare import (
 from luce.recipe.provenance import dump_resolved
 from luce.recipe.python import python_recipe
 from luce.recipe.reference import Reference, prepare_reference
+from luce.recipe.watch import Watch, check_watch
 from luce.report import Run, load_run, write_card, write_report
 from luce.train.distributed import World, join_world, leave_world
 from luce.train.fit import RunFolder, fit, locked, resumable
@@ -126,6 +127,7 @@ def _carry_out(
     recipe, objective = resolved.recipe, resolved.objective
     console.print(f"{recipe.name}: {describe_resolved(resolved)}")
     check_annotator(recipe)
+    check_watch(recipe)
     model, renderer, data = open_recipe(resolved)
     _tell_data(console, data)
     for doubt in doubts(objective, data):
@@ -146,7 +148,11 @@ def _carry_out(
     trainer = _trainer(resolved, model, reference, data, world)
     try:
         initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
-        _fit(trainer, folder, data, resolved, same, resume, allow_change, console)
+        watch = None
+        if recipe.evaluate.sample_steps is not None and isinstance(model, CausalPolicy):
+            watch = Watch(recipe, folder, model, renderer, data, trainer, initial)
+        _fit(trainer, folder, data, resolved, same, resume, allow_change, console, watch)
+        best = watch.best() if watch is not None and world.first else None
         settle_weights(model, objective, trainer.running.values())
     except LuceError as error:
         if world.first:
@@ -155,10 +161,13 @@ def _carry_out(
         raise
 
     if world.first:
+        if best is not None:
+            console.print(f"best by {best['by']}: step {best['step']} of {trainer.step}")
         off = export(folder, model, renderer, data, recipe)
         console.print(f"{folder / 'model'}: saved, reloaded and compared (largest Δ {off:.1e})")
-        evaluation = evaluate_run(folder, model, trainer, renderer, data, recipe, initial)
+        evaluation = evaluate_run(folder, model, trainer, renderer, data, recipe, initial, best)
         finished = {"status": "finished", "steps": trainer.step, "reload_difference": off}
+        finished["exported_step"] = trainer.step if best is None else best["step"]
         finished["model"] = manifest["model"] | {"hash": model.hash(), "heads": heads_facts(model)}
         write_json(folder / "manifest.json", manifest | finished)
         write_report(folder)
@@ -237,6 +246,7 @@ def _fit(
     resume: bool,
     allow_change: Sequence[str],
     console: Console,
+    watch: Watch | None,
 ) -> None:
     recipe = resolved.recipe
     sinks: list[Sink] = []
@@ -245,7 +255,8 @@ def _fit(
         follow = tracker(recipe.train.report_to, recipe.name, folder, every)
         sinks = [ConsoleSink(trainer.total_steps, every, console), *([follow] if follow else [])]
     try:
-        for record in fit(trainer, RunFolder(folder), data.held_out, same, resume, allow_change):
+        records = fit(trainer, RunFolder(folder), data.held_out, same, resume, allow_change, watch)
+        for record in records:
             for sink in sinks:
                 sink.write(record)
     finally:

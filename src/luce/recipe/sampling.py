@@ -1,17 +1,19 @@
 """What a policy answers: responses as text, and the groups on which policies are compared."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from luce.data.pack import micro_batches, pack
 from luce.data.template import Renderer
-from luce.evaluate import Generation
+from luce.evaluate import Generation, kl_record
 from luce.models.engine import Sample, SamplingSettings, generate
 from luce.models.policy import CausalPolicy
-from luce.recipe.schema import Evaluate
+from luce.recipe.prepare import initial_policy
+from luce.recipe.schema import Evaluate, Recipe
 from luce.types import Branch, Group, Place
 
 SAMPLING_SEED = 7919
@@ -87,6 +89,23 @@ def sampled_groups(answers: Answers) -> list[Group]:
             place = Place("samples.jsonl", number + 1)
             groups.append(Group(np.asarray(prompt, np.int32), (branch,), f"sample-{number}", place))
     return groups
+
+
+def kl_to_initial(
+    recipe: Recipe, policy: CausalPolicy, renderer: Renderer, answers: Answers
+) -> dict[str, Any] | None:
+    """KL(π ‖ π₀) on the policy's own samples at temperature 1, nats a response; these answers where
+    they are such samples. None where all of them are empty."""
+    if recipe.evaluate.temperature != 1:
+        sampling = replace(sampling_of(recipe.evaluate), temperature=1.0)
+        answers = answer(policy, renderer, answers.prompts, sampling, recipe.train.seed)
+    groups = sampled_groups(answers)
+    if not groups:
+        return None
+    budget = recipe.train.max_tokens_per_batch
+    initial = initial_policy(recipe, policy)
+    now, then = (token_log_probs(p, groups, budget) for p in (policy, initial))
+    return kl_record(now, then, [tuple(g.prompt.tolist()) for g in groups])
 
 
 @torch.no_grad()

@@ -137,7 +137,7 @@ class Train(Section):
 
 
 class Evaluate(Section):
-    """Samples taken before and after training."""
+    """Samples taken before, in and after training."""
 
     sample_prompts: Annotated[int, Field(ge=0)] = Field(
         default=64, description="prompts that are answered; 0 for none"
@@ -150,6 +150,17 @@ class Evaluate(Section):
     )
     annotator_kind: Literal["reward", "pairwise", "policy"] | None = Field(
         default=None, description="of that model, where it does not say so itself"
+    )
+    sample_steps: Positive | None = Field(
+        default=None, description="steps between samples in training; null: at both ends only"
+    )
+    best: Literal["win_rate", "reward"] | None = Field(
+        default=None,
+        description="export the sampled step that is best by this, on prompts of its own; null: "
+        "the last step",
+    )
+    max_kl: Annotated[float, Field(gt=0.0)] | None = Field(
+        default=None, description="nats a response that the best may be from the initial policy"
     )
 
 

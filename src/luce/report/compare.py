@@ -29,6 +29,8 @@ _NOTES = {
     "loss": "Comparable between runs of one objective with the same parameters only.",
     "nll": "Of the responses to imitate; lower is likelier.",
     "margins": "On each objective's own scale.",
+    "win_rate": "Of each run's own samples over its own initial policy, where it was sampled.",
+    "sampled_kl": "From each run's own initial policy, where it was sampled.",
 }
 COMPARED = (*(replace(c, note=_NOTES[c.name]) for c in CURVES if c.name in _NOTES), _CHOSEN)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from luce.report.numbers import counted, number
-from luce.report.run import Run, Series
+from luce.report.run import Run, Series, Split
 
 POINTS = 1000
 """Most points drawn of one line."""
@@ -34,6 +34,7 @@ class Curve:
         note: how to read it, a sentence.
         noisy: True for what varies from batch to batch: drawn with its running mean.
         level: a y value worth a rule of its own (½ for accuracies, 0 for margins).
+        sampled: True for what is measured on the policy's own samples in training.
     """
 
     name: str
@@ -43,7 +44,11 @@ class Curve:
     note: str
     noisy: bool = True
     level: float | None = None
+    sampled: bool = False
 
+
+_PLACES: tuple[tuple[Split, str], ...] = (("train", "training"), ("eval", "held out"))
+_SAMPLED: tuple[tuple[Split, str], ...] = (("samples", "samples"),)
 
 CURVES = (
     Curve("loss", "Loss", "loss", (Line("loss"),), "What training minimizes."),
@@ -54,6 +59,48 @@ CURVES = (
         (Line("rewards/accuracies"),),
         "Pairs whose chosen response scores higher; ties count half. Band: 95 % interval.",
         level=0.5,
+    ),
+    Curve(
+        "win_rate",
+        "Win rate over the initial policy",
+        "share of prompts",
+        (Line("win_rate"),),
+        "Of the policy's own samples, by the recipe's annotator. Band: 95 % interval.",
+        level=0.5,
+        sampled=True,
+    ),
+    Curve(
+        "reward",
+        "Reward of samples",
+        "reward",
+        (Line("reward"),),
+        "Mean reward of the policy's own samples, by the recipe's annotator.",
+        sampled=True,
+    ),
+    Curve(
+        "sampled_kl",
+        "KL from the initial policy",
+        "nats per response",
+        (Line("kl"),),
+        "Estimated on the policy's own samples. Band: 95 % interval.",
+        level=0.0,
+        sampled=True,
+    ),
+    Curve(
+        "sampled_length",
+        "Length of samples",
+        "tokens",
+        (Line("length"),),
+        "Of the policy's own samples, end-of-turn token included.",
+        sampled=True,
+    ),
+    Curve(
+        "ended",
+        "Samples that end by themselves",
+        "share of samples",
+        (Line("ended"),),
+        "The others are cut at `evaluate.max_new_tokens`.",
+        sampled=True,
     ),
     Curve(
         "nll",
@@ -166,10 +213,8 @@ def describe(curve: Curve, run: Run) -> str:
     """The curve in words, for those who do not see it: first, last, lowest and highest value."""
     said = []
     for line in curve.lines:
-        for where, series in (
-            ("training", run.series(line.metric)),
-            ("held out", run.series(line.metric, "eval")),
-        ):
+        for split, where in _SAMPLED if curve.sampled else _PLACES:
+            series = run.series(line.metric, split)
             finite = series.finite
             if not len(finite):
                 continue

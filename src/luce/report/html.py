@@ -1,6 +1,7 @@
 """The report of one run: a self-contained page, report.html."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from luce.report.curves import describe
 from luce.report.page import clip, pretty_json, render
 from luce.report.plots import figures
 from luce.report.preferences import preferences
-from luce.report.run import Run, dig, load_run
+from luce.report.run import Run, Split, dig, load_run
 from luce.report.svg import inline_svg
 
 LEDGER_ROWS = 50
@@ -226,24 +227,26 @@ def _slices(run: Run) -> list[tuple[str, list[tuple[str, summary.Interval]]]]:
 def _values(run: Run) -> list[dict[str, Any]]:
     """First and last value of every metric, by split: the numbers behind the curves."""
     rows = []
-    for split, records, prefix in (
-        ("training", run.train, ""),
-        ("held out", run.held_out, "eval_"),
-    ):
+    places: tuple[tuple[str, Split, Sequence[Mapping[str, Any]], str], ...] = (
+        ("training", "train", run.train, ""),
+        ("held out", "eval", run.held_out, "eval_"),
+        ("samples", "samples", run.sampled, "samples/"),
+    )
+    for title, split, records, prefix in places:
         names = sorted({key.removeprefix(prefix) for row in records for key in row})
         for name in names:
             if name in ("split", "step", "epoch", "n") or name.endswith(("_low", "_high")):
                 continue
             if any(isinstance(row.get(f"{prefix}{name}"), str | list | dict) for row in records):
                 continue
-            series = run.series(name, "eval" if prefix else "train")
+            series = run.series(name, split)
             finite = series.finite
             first = finite.values[0] if len(finite) else None
             last = finite.values[-1] if len(finite) else None
             rows.append(
                 {
                     "name": name,
-                    "split": split,
+                    "split": title,
                     "n": len(finite),
                     "gaps": len(series) - len(finite),
                     "first": first,

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from luce.report.curves import CURVES, Curve, Line, downsample, smooth
 from luce.report.numbers import MINUS
-from luce.report.run import Run
+from luce.report.run import Run, Split
 
 INK = "#7a8591"
 FAINT = "#8f99a3"
@@ -84,21 +84,26 @@ def draw(run: Run, curve: Curve) -> Figure | None:
     as points, with the interval as a band where it was recorded. None without any number."""
     with library_style():
         figure, axes = _canvas(curve)
-        drawn = sum(_draw_training(axes, run, curve, line) for line in curve.lines)
-        held_out = sum(_draw_held_out(axes, run, line) for line in curve.lines)
+        measured: Split = "samples" if curve.sampled else "eval"
+        drawn = 0
+        if not curve.sampled:
+            drawn = sum(_draw_training(axes, run, curve, line) for line in curve.lines)
+        held_out = sum(_draw_measured(axes, run, line, measured) for line in curve.lines)
         if not drawn + held_out:
             return None
-        _finish(axes, curve, legend=held_out > 0 or drawn > 1)
+        _finish(axes, curve, legend=not curve.sampled and (held_out > 0 or drawn > 1))
         return figure
 
 
 def draw_overlaid(runs: Sequence[Run], labels: Sequence[str], curve: Curve) -> Figure | None:
-    """The held-out values of one metric for several runs; None where no run has any."""
+    """The held-out (or sampled) values of one metric for several runs; None where no run has
+    any."""
     with library_style():
         figure, axes = _canvas(curve)
         drawn = 0
         for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
-            series = downsample(run.series(curve.lines[0].metric, "eval").finite)
+            split = "samples" if curve.sampled else "eval"
+            series = downsample(run.series(curve.lines[0].metric, split).finite)
             if not len(series):
                 continue
             axes.plot(
@@ -150,12 +155,12 @@ def _draw_training(axes: Axes, run: Run, curve: Curve, line: Line) -> int:
     return 1
 
 
-def _draw_held_out(axes: Axes, run: Run, line: Line) -> int:
-    series = run.series(line.metric, "eval").finite
+def _draw_measured(axes: Axes, run: Run, line: Line, split: Split) -> int:
+    series = run.series(line.metric, split).finite
     if not len(series):
         return 0
     color = COLORS[line.role]
-    lows, highs = (run.series(f"{line.metric}_{end}", "eval").finite for end in ("low", "high"))
+    lows, highs = (run.series(f"{line.metric}_{end}", split).finite for end in ("low", "high"))
     if len(lows) and lows.steps == highs.steps:
         axes.fill_between(
             lows.steps, lows.values, highs.values, color=color, alpha=0.18, linewidth=0

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from luce.errors import LuceError
 
-Split: TypeAlias = Literal["train", "eval"]
+Split: TypeAlias = Literal["train", "eval", "samples"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Run:
     Attributes:
         folder: where it lies.
         manifest: manifest.json.
-        train, held_out: the lines of metrics.jsonl by split, in the order written.
+        train, held_out, sampled: the lines of metrics.jsonl by split, in the order written.
         timing: timing.jsonl.
         ledger: rows.jsonl, each row dropped, changed or noted.
         samples: samples.jsonl.
@@ -55,6 +55,7 @@ class Run:
     manifest: Mapping[str, Any]
     train: tuple[Mapping[str, Any], ...] = ()
     held_out: tuple[Mapping[str, Any], ...] = ()
+    sampled: tuple[Mapping[str, Any], ...] = ()
     timing: tuple[Mapping[str, Any], ...] = ()
     ledger: tuple[Mapping[str, Any], ...] = ()
     samples: tuple[Mapping[str, Any], ...] = ()
@@ -77,7 +78,12 @@ class Run:
 
     def series(self, metric: str, split: Split = "train") -> Series:
         """A metric by its bare name (`rewards/margins`), over the steps that report it."""
-        rows, key = (self.train, metric) if split == "train" else (self.held_out, f"eval_{metric}")
+        rows, prefix = {
+            "train": (self.train, ""),
+            "eval": (self.held_out, "eval_"),
+            "samples": (self.sampled, "samples/"),
+        }[split]
+        key = prefix + metric
         kept = [row for row in rows if key in row]
         values = (row[key] for row in kept)
         return Series(
@@ -129,8 +135,9 @@ def load_run(folder: Path | str) -> Run:
     return Run(
         folder=folder,
         manifest=_read_object(folder / "manifest.json"),
-        train=tuple(row for row in metrics if row.get("split") != "eval"),
+        train=tuple(row for row in metrics if row.get("split") not in ("eval", "samples")),
         held_out=tuple(row for row in metrics if row.get("split") == "eval"),
+        sampled=tuple(row for row in metrics if row.get("split") == "samples"),
         timing=_read_lines(folder / "timing.jsonl", damage),
         ledger=_read_lines(folder / "rows.jsonl", damage),
         samples=_read_lines(folder / "samples.jsonl", damage),

@@ -55,9 +55,8 @@ def opponent(run: Run) -> str:
 
 def verdict(run: Run) -> list[str]:
     """Sentences; the first is the headline, and is there for every run."""
-    sentences = [
-        sentence(run) for sentence in (_win_rate, _accuracy, _nll, _likelihood, _length, _kl)
-    ]
+    told = (_win_rate, _accuracy, _nll, _best, _likelihood, _length, _kl)
+    sentences = [sentence(run) for sentence in told]
     said = [sentence for sentence in sentences if sentence]
     return said or [
         f"The run has {counted(len(run.train), 'training record')} and no held-out result: "
@@ -110,6 +109,19 @@ def _nll(run: Run) -> str | None:
         f"The negative log-likelihood of held-out responses {verb} from {number(change.before)} to "
         f"{number(change.after)} nats per token between steps {change.first} and {change.last} "
         f"(perplexity {_perplexity(change.before)} to {_perplexity(change.after)}{_n(change)})."
+    )
+
+
+def _best(run: Run) -> str | None:
+    best = dig(run.evaluation, "best")
+    if not best:
+        return None
+    limit = f" and KL of at most {number(best['max_kl'])} nats" if best["max_kl"] else ""
+    by = {"win_rate": "win rate", "reward": "reward"}[best["by"]]
+    return (
+        f"Its weights are those of step {best['step']}, of the {len(best['steps'])} sampled steps "
+        f"that with the best {by}{limit} on {counted(best['n'], 'prompt')} that no other result "
+        f"uses: {number(best['value'])} ({number_range(best['low'], best['high'])})."
     )
 
 
@@ -192,8 +204,29 @@ def cautions(run: Run) -> list[Caution]:
             )
         )
     found += [Caution(text, "Resume the run to write it whole.") for text in run.damage]
-    found += _non_finite(run) + _indecisive(run) + _displaced(run) + _lengths(run) + _dropped(run)
+    found += (
+        _too_far(run)
+        + _non_finite(run)
+        + _indecisive(run)
+        + _displaced(run)
+        + _lengths(run)
+        + _dropped(run)
+    )
     return found
+
+
+def _too_far(run: Run) -> list[Caution]:
+    best = dig(run.evaluation, "best")
+    if not best or best["within"]:
+        return []
+    return [
+        Caution(
+            f"No sampled step was within `evaluate.max_kl` = {number(best['max_kl'])} nats of the "
+            f"initial policy; the weights are those of the nearest, step {best['step']} with "
+            f"{number(best['kl'])} nats.",
+            "Lower the learning rate, raise beta, sample more often, or allow more.",
+        )
+    ]
 
 
 def _non_finite(run: Run) -> list[Caution]:

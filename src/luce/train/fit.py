@@ -1,8 +1,8 @@
 """The loop with a run folder around it: metrics on disk, evaluations, checkpoints, exact resume.
 
 `metrics.jsonl` holds no times, so a resumed run writes the same bytes as an uninterrupted one;
-times go to `timing.jsonl`. Within a step the order is: train, evaluate if due, checkpoint if due.
-A resume keeps the lines up to the checkpoint's step and writes the rest again.
+times go to `timing.jsonl`. Within a step the order is: train, evaluate if due, sample if due,
+checkpoint if due. A resume keeps the lines up to the checkpoint's step and writes the rest again.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -46,6 +46,17 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Looks at what is trained, between steps; on the first process only."""
+
+    def due(self, step: int, last: bool) -> bool: ...
+
+    def look(self) -> dict[str, Any]:
+        """A record with `split` and `step`; it must follow from weights and seed alone."""
+        ...
 
 
 @contextmanager
@@ -83,6 +94,7 @@ def fit(
     identity: Mapping[str, Any],
     resume: bool = False,
     allow_change: Sequence[str] = (),
+    watcher: Watcher | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train to the end; yield every record as it is written.
 
@@ -91,6 +103,7 @@ def fit(
         identity: what must not change between a run and its resumption; kept in checkpoints.
         resume: go on from the newest good checkpoint, if there is one.
         allow_change: keys of `identity` that may differ on resume.
+        watcher: looks at the policy in training; its records are written as well.
 
     Raises:
         CheckpointError: nothing good to resume from, or the run has changed.
@@ -124,6 +137,10 @@ def fit(
             due = settings.eval_steps is not None and step % settings.eval_steps == 0
             if held_out and (due or last):
                 yield write(trainer.evaluate(held_out))
+            if watcher is not None and watcher.due(step, last):
+                if world.first:
+                    yield write(watcher.look())
+                world.barrier()
             if step % settings.save_steps == 0 or last or stop["now"]:
                 _save(trainer, folder, identity)
             if stop["now"]:

@@ -55,6 +55,8 @@ class ConsoleSink:
                 self.console.print(record["note"])
             case "eval":
                 self.console.print(f"step {record['step']}: held out {_eval_text(record)}")
+            case "samples":
+                self.console.print(f"step {record['step']}: samples {_samples_text(record)}")
             case _:
                 shown = _train_text(record, self.SHOWN)
                 self.progress.update(self.task, completed=record["step"], shown=shown)
@@ -76,6 +78,16 @@ def _eval_text(record: Mapping[str, Any]) -> str:
     if accuracy is not None:
         low, high = (record[f"eval_rewards/accuracies_{end}"] for end in ("low", "high"))
         parts.append(f"accuracy {accuracy:.3f} [{low:.3f}, {high:.3f}]")
+    return ", ".join(parts) + f" (n = {record['n']})"
+
+
+def _samples_text(record: Mapping[str, Any]) -> str:
+    parts = []
+    for name, digits in (("win_rate", 3), ("reward", 3), ("kl", 3), ("length", 1), ("ended", 3)):
+        value, low, high = (record.get(f"samples/{name}{end}") for end in ("", "_low", "_high"))
+        if value is not None and low is not None and high is not None:
+            ends = f"[{low:.{digits}f}, {high:.{digits}f}]"
+            parts.append(f"{name.replace('_', ' ')} {value:.{digits}f} {ends}")
     return ", ".join(parts) + f" (n = {record['n']})"
 
 
