@@ -110,7 +110,7 @@ def test_a_function_of_one_s_own(sides, capsys, monkeypatch):
         " for c in comparisons]\n"
     )
     monkeypatch.delitem(sys.modules, "mine_judge", raising=False)
-    assert run(["judge", *sides, "--annotator", "mine_judge:longer", "--name-a", "new"]) == 0
+    assert run(["judge", *sides, "--annotator", "mine_judge:longer", "--names", "new", "b"]) == 0
     assert "new" in capsys.readouterr().out
     assert [row["preference"] for row in verdicts()] == [0.5] * 4
     for wrong in ("mine_judge:shorter", "no_such_module:f", "mine_judge"):
@@ -132,7 +132,7 @@ def test_a_reward_model_and_models_that_answer(sides, tiny_model_dir, capsys, tm
 
     Path("prompts.jsonl").write_text('{"prompt": "say it"}\n{"prompt": "again"}\n')
     given = ["--prompts", "prompts.jsonl", "--reward", "rm", "--max-new-tokens", "6"]
-    same = [str(tiny_model_dir), str(tiny_model_dir), "--name-a", "one", "--name-b", "other"]
+    same = [str(tiny_model_dir), str(tiny_model_dir), "--names", "one", "other"]
     assert run(["judge", *same, *given]) == 0
     assert [row["preference"] for row in verdicts()] == [0.5, 0.5]
     assert run(["judge", *same, "--reward", "rm"]) == 2
@@ -159,4 +159,4 @@ def test_what_does_not_meet_is_told(sides, capsys):
     assert run(["judge", "a.jsonl", "e.jsonl", "--annotator", "half:half"]) == 2
     assert "e.jsonl:1" in capsys.readouterr().err
     assert run(["judge", "a.jsonl", "b.jsonl"]) == 2
-    assert "one of --reward, --annotator, --model and --local" in capsys.readouterr().err
+    assert "one of --reward, --annotator, --model, --local and --jury" in capsys.readouterr().err

@@ -5,152 +5,99 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from luce.cli.judge_options import DEFAULTS, JudgeOptions
+from luce.errors import LuceError
+
 judge = App(name="judge")
 
 
 @judge.default
 def ask(
-    a: str,
-    b: str,
-    /,
-    *,
-    prompts: str | None = None,
+    *sides: str,
+    model: str | None = None,
     reward: str | None = None,
     kind: Literal["reward", "pairwise", "policy"] | None = None,
     reference: str | None = None,
-    annotator: str | None = None,
-    model: str | None = None,
-    local: str | None = None,
-    base_url: str | None = None,
-    key_variable: str | None = None,
-    template: str = "pairwise",
-    store: str = "judge.sqlite",
-    price_in: float | None = None,
-    price_out: float | None = None,
-    max_cost: float | None = None,
-    concurrency: int = 8,
-    requests_per_minute: float | None = None,
+    options: JudgeOptions = DEFAULTS,
+    prompts: str | None = None,
+    baseline: str | None = None,
+    names: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = (),
     out: Path = Path("verdicts.jsonl"),
-    name_a: str | None = None,
-    name_b: str | None = None,
+    save_responses: Path | None = None,
     temperature: float = 1.0,
     max_new_tokens: int = 512,
     render: Literal["chat", "plain"] = "chat",
     limit: int | None = None,
     seed: int = 0,
-    dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """Whose responses are better, by an annotator: win rate with ties and an interval, lengths held
-    equal, and a file of all verdicts.
+    equal, and a file of all verdicts. Of three sides or more all pairs, or each against --baseline:
+    who beats whom, and Bradley-Terry strengths.
 
-    The annotator is one of --reward, --annotator, --model and --local. Exit code 1 where some
-    comparisons are not judged yet: the same command goes on with them.
+    The annotator is one of --reward, --annotator, --model, --local and --jury. Exit code 1 where
+    some comparisons are not judged yet: the same command goes on with them.
 
     Parameters
     ----------
-    a
-        A file of rows with `prompt` and `response`, or a model that answers --prompts: a folder in
-        HF format, a hub name, or the folder of a run.
-    b
-        What it is compared with, as a.
-    prompts
-        A file of rows with a `prompt`, for models.
+    sides
+        Two or more: files of rows with `prompt` and `response`, or models that answer --prompts: a
+        folder in HF format, a hub name, or the folder of a run.
+    model
+        A language model that is asked in both orders, by its name at a server that speaks OpenAI's
+        protocol.
     reward
         A model that grades: the higher grade wins. A pairwise model gives probabilities.
     kind
         Of that model, where it does not say so itself; policy: its implicit reward.
     reference
         Of a policy's implicit reward.
-    annotator
-        A function of yours, as `package.module:name`: comparisons to P(a is better).
-    model
-        A language model that is asked in both orders, by its name at a server that speaks OpenAI's
-        protocol.
-    local
-        A chat model that is asked in both orders, in this process: a folder in HF format, a hub
-        name, or the folder of a run.
-    base_url
-        Of the server, up to /v1. Default: OpenAI's.
-    key_variable
-        The environment variable that holds its key.
-    template
-        What it is asked: the name of a built-in template, or a file of yours.
-    store
-        A file where every call is kept: nothing is asked twice.
-    price_in
-        USD per million tokens sent.
-    price_out
-        USD per million tokens received.
-    max_cost
-        USD that this call may cost; it stops before it would exceed them.
-    concurrency
-        Calls at the same time.
-    requests_per_minute
-        At most.
+    prompts
+        A file of rows with a `prompt`, for sides that are models.
+    baseline
+        The name of the side that the others are compared with; all pairs unless given.
+    names
+        What the sides are called in rows and tables, one for each.
     out
         Where the verdicts go.
-    name_a
-        What a is called in the tables.
-    name_b
-        What b is called in the tables.
+    save_responses
+        A folder where the responses of models are written, one file each, to be named as a side by
+        a later command.
     temperature
         Of sampling from models.
     max_new_tokens
         A sampled response is cut here.
     render
-        chat template, or plain text, for models.
+        chat template, or plain text, for sides that are models.
     limit
         So many prompts only.
     seed
         Of sampling and of intervals.
-    dry_run
-        Say how many calls a judge would get and what they would cost, and ask nothing.
     json
         Print the result as JSON.
     """
     from luce.cli.output import print_json
-    from luce.recipe.judge_sides import Drawing, side
+    from luce.recipe.judge import judge_sides, plan_sides
+    from luce.recipe.judge_members import Member, better_reward
+    from luce.recipe.judge_sides import Drawing, all_sides
 
-    if sum(x is not None for x in (reward, annotator, model, local)) != 1:
-        from luce.errors import LuceError
-
-        raise LuceError("luce judge: give one of --reward, --annotator, --model and --local.")
+    if not options.named(model, "--model", reward):
+        raise LuceError(
+            "luce judge: give one of --reward, --annotator, --model, --local and --jury."
+        )
+    if reward is None and (kind is not None or reference is not None):
+        raise LuceError("--kind and --reference are of the model of --reward. Leave them out.")
     drawing = Drawing(prompts, temperature, 1.0, max_new_tokens, seed, render, limit)
-    both = side(a, name_a, drawing), side(b, name_b, drawing)
-    from luce.recipe import judge as room
-
-    if model is not None or local is not None:
-        from luce.annotate.judge import Limits
-
-        prices = None if price_in is None or price_out is None else (price_in, price_out)
-        limits = Limits(
-            concurrency=concurrency, requests_per_minute=requests_per_minute, max_cost=max_cost
-        )
-        asked = room.Prompted(
-            str(model or local),
-            base_url,
-            key_variable,
-            template,
-            store,
-            prices,
-            limits,
-            here=local is not None,
-        )
-        if dry_run:
-            print(*room.plan_by_prompt(*both, asked).lines(), sep="\n")
-            return 0
-        found = room.judge_by_prompt(*both, asked, out, seed)
+    every = all_sides(sides, names, drawing, save_responses)
+    if reward is None:
+        members = options.members(model)
     else:
-        whom = (
-            room.own_annotator(str(annotator))
-            if reward is None
-            else room.better_reward(reward, kind, reference)
-        )
-        if dry_run:
-            print(f"{len(room.compared(*both)[0])} comparisons; no calls, no cost.")
-            return 0
-        found = room.judge_by_annotator(*both, whom, out, seed)
+        members = (Member(reward, better_reward(reward, kind, reference)),)
+    if options.dry_run:
+        planned = plan_sides(every, members, baseline)
+        print(*(["no calls, no cost"] if planned is None else planned.lines()), sep="\n")
+        return 0
+    found = judge_sides(every, members, out, baseline=baseline, seed=seed)
     if json:
         print_json(found.plain())
     else:

@@ -11,7 +11,7 @@ from luce.data.ledger import RowError
 from luce.data.rows import read
 from luce.data.turns import text_or_turns
 from luce.errors import LuceError
-from luce.files import canonical_json
+from luce.files import canonical_json, write_jsonl
 from luce.types import Comparison, Place, Text
 
 NAMES = ("response", "output", "completion", "answer")
@@ -87,6 +87,29 @@ def side(source: str, name: str | None, drawing: Drawing) -> Side:
     return Side(name or Path(source).name, found)
 
 
+def all_sides(
+    sources: Sequence[str], names: Sequence[str], drawing: Drawing, save: Path | None = None
+) -> list[Side]:
+    """Every side once, in order.
+
+    Args:
+        names: one for each; none: those of the files and models.
+        save: a folder for what models answered; None: nothing is written.
+
+    Raises:
+        LuceError: some names are missing; see also `side`.
+    """
+    if names and len(names) != len(sources):
+        raise LuceError(f"--names: {len(names)} for {len(sources)} sides. Give one for each.")
+    given: Sequence[str | None] = names or [None] * len(sources)
+    found = []
+    for source, name in zip(sources, given, strict=True):
+        found.append(side(source, name, drawing))
+        if save is not None and not _is_file(source):
+            write_jsonl(save / f"{found[-1].name}.jsonl", _written(found[-1]))
+    return found
+
+
 def compared(a: Side, b: Side) -> tuple[list[Comparison], list[str]]:
     """Responses to the same prompts side by side, the first of one with the first of the other and
     so on; and sentences about what one side has and the other has not.
@@ -113,15 +136,6 @@ def compared(a: Side, b: Side) -> tuple[list[Comparison], list[str]]:
     if not found:
         raise LuceError(f"{a.name} and {b.name} have no prompt in common.")
     return found, notes
-
-
-def written(side: Side) -> list[dict[str, Any]]:
-    """Rows of a file of responses."""
-    return [
-        {"prompt": prompt if isinstance(prompt, str) else [dict(t) for t in prompt], "response": r}
-        for prompt, responses in side.responses.values()
-        for r in responses
-    ]
 
 
 def _is_file(source: str) -> bool:
@@ -168,3 +182,12 @@ def _key(prompt: Any) -> str:
         return prompt
     turns: Sequence[Any] = prompt if isinstance(prompt, list | tuple) else [prompt]
     return canonical_json(json.loads(json.dumps([dict(t) for t in turns]))) if turns else ""
+
+
+def _written(side: Side) -> list[dict[str, Any]]:
+    """Rows of a file of responses."""
+    return [
+        {"prompt": prompt if isinstance(prompt, str) else [dict(t) for t in prompt], "response": r}
+        for prompt, responses in side.responses.values()
+        for r in responses
+    ]

@@ -91,6 +91,20 @@ class Plan:
     cost: float | None
     most: float | None
 
+    def __add__(self, other: "Plan") -> "Plan":
+        """Both plans together; the price is known where both are."""
+        cost, most = (
+            None if a is None or b is None else a + b
+            for a, b in ((self.cost, other.cost), (self.most, other.most))
+        )
+        return Plan(
+            *(self.verdicts + other.verdicts, self.identical + other.identical),
+            *(self.stored + other.stored, self.calls + other.calls),
+            *(self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out),
+            cost=cost,
+            most=most,
+        )
+
     def lines(self) -> list[str]:
         """Words and numbers for a terminal."""
         price = "prices unknown"
