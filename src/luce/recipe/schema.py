@@ -164,6 +164,64 @@ class Evaluate(Section):
     )
 
 
+Temperatures = Annotated[
+    tuple[Annotated[float, Field(ge=0.0)], ...], Field(strict=False, min_length=1)
+]
+
+
+class Online(Section):
+    """Rounds of `luce online`: sample, annotate, select, train."""
+
+    rounds: Positive = Field(default=3, description="turns of the loop")
+    prompts_per_round: Positive | None = Field(
+        default=None, description="the next so many of the prompts; null: all in every round"
+    )
+    n: Annotated[int, Field(ge=2)] = Field(default=4, description="samples of each prompt")
+    temperature: float | Temperatures = Field(
+        default=1.0, description="of the samples; of a list the first for the first, and so on"
+    )
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0, description="of the samples")
+    max_new_tokens: Positive = Field(default=128, description="of a sample")
+    annotator: str = Field(
+        min_length=1, description="who judges: a reward or pairwise model, or module:function"
+    )
+    annotator_kind: Literal["reward", "pairwise", "policy"] | None = Field(
+        default=None, description="of that model, where it does not say so itself"
+    )
+    temperature_of_choice: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="of the annotator, in its own unit: preferences are drawn by the Luce rule; 0: "
+        "the better one always",
+    )
+    select: Literal[
+        "best_vs_worst",
+        "best_vs_random",
+        "random_pair",
+        "best_vs_second",
+        "length_penalized",
+        "tournament",
+        "margin_weighted",
+        "listwise",
+        "rejection",
+        "widest",
+    ] = Field(default="best_vs_worst", description="which pairs the samples of a prompt give")
+    train_on: Literal["latest", "union", "replay"] = Field(
+        default="latest", description="rows of this round, of all, or of this and some earlier ones"
+    )
+    replay_share: Fraction = Field(default=0.5, description="earlier rows in `replay`")
+    unended: Literal["keep", "drop"] = Field(
+        default="keep", description="what becomes of samples cut at `max_new_tokens`"
+    )
+    gold: str | None = Field(
+        default=None, description="an annotator that nothing is trained on, for the evaluation"
+    )
+    gold_kind: Literal["reward", "pairwise", "policy"] | None = Field(
+        default=None, description="of that model, where it does not say so itself"
+    )
+    block: Positive = Field(default=64, description="prompts in one piece of work")
+
+
 class Recipe(Section):
     """A run's full configuration."""
 
@@ -181,3 +239,4 @@ class Recipe(Section):
     )
     train: Train = Field(default_factory=Train)
     evaluate: Evaluate = Field(default_factory=Evaluate)
+    online: Online | None = Field(default=None, description="rounds; see `luce online`")
