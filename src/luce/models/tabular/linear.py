@@ -138,14 +138,16 @@ def _descend(
     """One step, halved in each world until its cost falls as a descent must (Armijo)."""
     fall = (step * gradient).sum(-1)
     size = torch.ones_like(here)
+    there = theta - step
+    after = cost(there)
     for _ in range(40):
-        there = theta - size.unsqueeze(-1) * step
-        after = cost(there)
         # the last digits of a sum of logarithms may rise by rounding
         short = after > here - 1e-4 * size * fall + 1e-12 * here.abs()
         if not short.any():
             break
         size = torch.where(short, size / 2, size)
+        there = theta - size.unsqueeze(-1) * step
+        after = cost(there)
     return there, after
 
 

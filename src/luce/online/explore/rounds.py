@@ -55,10 +55,10 @@ class Trajectory:
     """
 
     comparisons: Int[Tensor, " rounds"] = field(repr=False)
-    regret: Float[Tensor, "rounds *worlds"] = field(repr=False)
-    deployed_regret: Float[Tensor, "rounds *worlds"] = field(repr=False)
-    deployed_kl: Float[Tensor, "rounds *worlds"] = field(repr=False)
-    deployed_reward: Float[Tensor, "rounds *worlds"] = field(repr=False)
+    regret: Float[Tensor, "rounds worlds"] = field(repr=False)
+    deployed_regret: Float[Tensor, "rounds worlds"] = field(repr=False)
+    deployed_kl: Float[Tensor, "rounds worlds"] = field(repr=False)
+    deployed_reward: Float[Tensor, "rounds worlds"] = field(repr=False)
 
 
 def _two_samples(d: int, worlds: tuple[int, ...]) -> Explorer:
