@@ -9,8 +9,9 @@ import pytest
 
 from luce.data.formats import FORMATS, detect, export, named
 from luce.data.ledger import RowError
+from luce.data.structures import as_structure
 from luce.errors import DataError
-from luce.types import Feedback, Place, Preference, Ranking, Row
+from luce.types import Feedback, Place, Preference, Ranking, Row, TokenIds
 
 # Tests are imported by path, so their neighbours are too.
 _spec = importlib.util.spec_from_file_location("examples", Path(__file__).with_name("examples.py"))
@@ -269,3 +270,34 @@ def test_rows_are_of_the_type_their_structure_names() -> None:
     kinds = {"pair": Preference, "unpaired": Feedback, "list": Ranking}
     for name, _, row in EXAMPLES:
         assert isinstance(row, kinds.get(named(name).structure, type(row)))
+
+
+@pytest.mark.parametrize("to", ["pairs", "ranking"])
+def test_token_ids_go_through(to: str) -> None:
+    pair = {
+        "prompt": "p", "chosen": "a", "rejected": "b",
+        "token_ids": {"prompt": [1, 2], "chosen": [3], "rejected": [4, 5]},
+    }  # fmt: skip
+    row = FORMATS["pairs"].convert(Place("x", 1), pair)
+    assert row.token_ids == TokenIds((1, 2), {"a": (3,), "b": (4, 5)})
+    structure = FORMATS[to].structure
+    record = export(as_structure(row, structure)[0], to)
+    again = FORMATS[to].convert(Place("x", 1), record)
+    assert again.token_ids == row.token_ids
+
+
+@pytest.mark.parametrize(
+    ("ids", "field"),
+    [
+        ({"chosen": [1]}, "prompt"),
+        ({"prompt": [1], "chosen": []}, "chosen"),
+        ({"prompt": [1], "chosen": [1.5]}, "chosen"),
+        ({"prompt": [1], "nothing": [1]}, "nothing"),
+        ({"prompt": [-1]}, "prompt"),
+    ],
+)
+def test_token_ids_are_read_strictly(ids: dict[str, Any], field: str) -> None:
+    row = {"prompt": "p", "chosen": "a", "rejected": "b", "token_ids": ids}
+    with pytest.raises(RowError) as found:
+        FORMATS["pairs"].convert(Place("x", 1), row)
+    assert found.value.field == f"token_ids.{field}"

@@ -10,7 +10,17 @@ import pytest
 from luce.data.ledger import RowError
 from luce.data.template import DEFAULT_TEMPLATE, Renderer
 from luce.errors import ModelError
-from luce.types import Demonstration, Feedback, Group, Message, Place, Preference, Ranking, Text
+from luce.types import (
+    Demonstration,
+    Feedback,
+    Group,
+    Message,
+    Place,
+    Preference,
+    Ranking,
+    Text,
+    TokenIds,
+)
 
 PLACE = Place("pairs.jsonl", 17)
 HEAD: dict[str, Any] = {"place": PLACE, "id": "r1"}
@@ -326,3 +336,37 @@ def test_the_hash_follows_everything_that_enters_the_ids(
     }
     assert len(hashes) == 5
     assert plain_tokenizer.chat_template == DEFAULT_TEMPLATE
+
+
+def sampled(renderer: Renderer, prompt: str, **responses: list[int]) -> TokenIds:
+    texts = {renderer.response_text(ids): tuple(ids) for ids in responses.values()}
+    return TokenIds(tuple(renderer.prompt_ids(prompt)), texts)
+
+
+def test_sampled_tokens_are_taken_as_they_were_sampled(chat_tokenizer: Any) -> None:
+    renderer = Renderer(chat_tokenizer)
+    encode = chat_tokenizer.encode
+    word = next(w for w in chat_tokenizer.get_vocab() if w.isalpha() and w.isascii() and len(w) > 2)
+    spelled = [i for c in word for i in encode(c, add_special_tokens=False)]  # letter by letter
+    cut = encode("three", add_special_tokens=False)
+    assert spelled != encode(word, add_special_tokens=False)
+    ids = sampled(renderer, "1+1?", a=[*spelled, renderer.terminator], b=cut)
+    group = renderer.group(pair("1+1?", word, "three", token_ids=ids))
+    assert group.branches[0].ids.tolist() == [*spelled, renderer.terminator]
+    assert group.branches[1].ids.tolist() == cut  # no end where there was none
+    assert all(branch.scored.all() for branch in group.branches)
+    text = renderer.group(pair("1+1?", word, "three"))
+    assert np.array_equal(group.prompt, text.prompt)
+
+
+def test_tokens_of_another_model_are_refused(chat_tokenizer: Any) -> None:
+    renderer = Renderer(chat_tokenizer)
+    right = sampled(renderer, "1+1?", a=chat_tokenizer.encode("two"), b=chat_tokenizer.encode("no"))
+    for wrong, field in (
+        (TokenIds(right.prompt[1:], right.responses), "prompt"),
+        (TokenIds(right.prompt, {**right.responses, "no": right.responses["two"]}), "rejected"),
+        (TokenIds(right.prompt, {"no": right.responses["no"]}), "chosen"),
+    ):
+        with pytest.raises(RowError, match="sampled from another model") as found:
+            renderer.group(pair("1+1?", "two", "no", token_ids=wrong))
+        assert found.value.field == f"token_ids.{field}"

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from luce.data.ledger import RowError
-from luce.types import Place
+from luce.types import Place, TokenIds
 
 PAIR_NUMBERS = ("margin", "score_chosen", "score_rejected")
 PAIR_RATINGS = ("ratings_chosen", "ratings_rejected")
 PAIR_COLUMNS = ("label", *PAIR_NUMBERS, "reference_sample", *PAIR_RATINGS)
 SHARED_COLUMNS = (
-    "id", "weight", "annotator", "source", "tools", "chat_template_kwargs", "system",
+    "id", "weight", "annotator", "source", "tools", "chat_template_kwargs", "system", "token_ids",
 )  # fmt: skip
 
 
@@ -110,9 +110,45 @@ def shared(record: Mapping[str, Any], place: Place, consumed: Collection[str]) -
         found["tools"] = _json(tools, "tools", place, list)
     if (kwargs := optional(record, "chat_template_kwargs")) is not None:
         found["chat_template_kwargs"] = _json(kwargs, "chat_template_kwargs", place, dict)
+    if (ids := optional(record, "token_ids")) is not None:
+        found["token_ids"] = token_ids(ids, record, place)
     read = {*consumed, *SHARED_COLUMNS}
     found["extra"] = {name: value for name, value in record.items() if name not in read}
     return found
+
+
+def token_ids(value: Any, record: Mapping[str, Any], place: Place) -> TokenIds:
+    """`{"prompt": ids, "chosen": ids, …}`: for the prompt and each column of responses its ids, a
+    list of them where the column is a list of responses."""
+    given = _json(value, "token_ids", place, dict)
+    prompt = _ids(given.get("prompt"), "prompt", place)
+    responses: dict[str, tuple[int, ...]] = {}
+    for name, ids in given.items():
+        if name == "prompt":
+            continue
+        texts = record.get(name)
+        several = isinstance(texts, list | tuple)
+        parts = zip(texts, ids, strict=False) if several else [(texts, ids)]
+        if several and (not isinstance(ids, list) or len(ids) != len(texts)):
+            raise RowError(place, f"token_ids.{name}", "value", f"a list of ids for each of the "
+                           f"{len(texts)} in `{name}` is expected.")  # fmt: skip
+        for text, own in parts:
+            if not isinstance(text, str):
+                raise RowError(place, f"token_ids.{name}", "value", f"`{name}` is no text, and ids "
+                               "stand for texts only.")  # fmt: skip
+            responses[text] = _ids(own, name, place)
+    return TokenIds(prompt, responses)
+
+
+def _ids(value: Any, name: str, place: Place) -> tuple[int, ...]:
+    if (
+        not isinstance(value, list | tuple)
+        or not value
+        or not all(type(i) is int and i >= 0 for i in value)
+    ):
+        raise RowError(place, f"token_ids.{name}", "value", "a list of token ids is expected, "
+                       f"found {shown(value)}.")  # fmt: skip
+    return tuple(value)
 
 
 def row_id(record: Mapping[str, Any]) -> str | None:

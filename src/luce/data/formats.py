@@ -207,7 +207,22 @@ def export(row: Row, format: str) -> dict[str, Any]:
         raise DataError(
             f"{row.place}: format {format} holds a {wanted}, not a {type(row).__name__}."
         )
-    return {**row.extra, **_common(row), **known.write(row)}
+    record = {**row.extra, **_common(row), **known.write(row)}
+    return record if row.token_ids is None else record | {"token_ids": _ids(row, record)}
+
+
+def _ids(row: Row, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The column of token ids under the names that the responses have in a record."""
+    assert row.token_ids is not None
+    known, found = row.token_ids.responses, {"prompt": list(row.token_ids.prompt)}
+    for name, value in record.items():
+        if isinstance(value, str) and value in known and name != "prompt":
+            found[name] = list(known[value])
+        elif isinstance(value, list) and value and all(v in known for v in map(str, value)):
+            found[name] = [list(known[str(v)]) for v in value]
+    if len(found) == 1:
+        raise DataError(f"{row.place}: `token_ids` stand for texts, which this format has not.")
+    return found
 
 
 def _common(row: Row) -> dict[str, Any]:

@@ -140,7 +140,9 @@ def _ranks_from_zero(scores: tuple[float, ...]) -> list[int]:
     return [rank - 1 for rank in ranks(scores)]
 
 
-_SHARED = ("id", "weight", "annotator", "source", "tools", "chat_template_kwargs", "system")
+_SHARED = (
+    "id", "weight", "annotator", "source", "tools", "chat_template_kwargs", "system", "token_ids",
+)  # fmt: skip
 _PROMPT = "text|chat|turn"
 _LISTS = "texts|list|empty"
 

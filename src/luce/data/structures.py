@@ -124,6 +124,7 @@ def _shared(row: Row, suffix: str = "") -> dict[str, Any]:
         "source": row.source,
         "tools": row.tools,
         "chat_template_kwargs": row.chat_template_kwargs,
+        "token_ids": row.token_ids,
         "extra": row.extra,
     }
 

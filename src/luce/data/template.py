@@ -28,6 +28,7 @@ from luce.types import (
     Ranking,
     Row,
     Text,
+    TokenIds,
 )  # fmt: skip
 
 Render: TypeAlias = Literal["chat", "plain"]
@@ -134,7 +135,9 @@ class Renderer:
         check_row(row)
         notes: list[Note] = []
         try:
-            if self._chat is None or is_running_text(row):
+            if row.token_ids is not None:
+                prompt, branches = self._sampled(row, row.token_ids)
+            elif self._chat is None or is_running_text(row):
                 prompt, branches = self._plain(row)
             else:
                 prompt, branches = self._rendered(self._chat, row, notes)
@@ -156,6 +159,19 @@ class Renderer:
             for name, response in responses
         ]
         return prompt.ids, branches
+
+    def _sampled(self, row: Row, ids: TokenIds) -> tuple[list[int], list[Branch]]:
+        """The tokens that were sampled, if this tokenizer and template read them as the text."""
+        expected = self.prompt_ids(row.prompt, row.tools, row.chat_template_kwargs, row.place)
+        if list(ids.prompt) != expected:
+            raise _other_tokens(row, "prompt")
+        branches = []
+        for name, response in responses_of(row):
+            own = ids.responses.get(response) if isinstance(response, str) else None
+            if own is None or self.response_text(own) != response:
+                raise _other_tokens(row, name)
+            branches.append(_all_scored(list(own)))
+        return list(ids.prompt), branches
 
     def _plain(self, row: Row) -> tuple[list[int], list[Branch]]:
         bodies = []
@@ -186,6 +202,14 @@ def _plain_text(value: Text, field: str, place: Place) -> str:
 
 def _all_scored(ids: list[int]) -> Branch:
     return Branch(np.asarray(ids, dtype=np.int32), np.ones(len(ids), dtype=bool))
+
+
+def _other_tokens(row: Row, field: str) -> RowError:
+    return RowError(
+        row.place, f"token_ids.{field}", "token",
+        f"these ids are not the `{field}` by this model's tokenizer and template. They were "
+        "sampled from another model; leave the column out, and the text is tokenized.", row.id,
+    )  # fmt: skip
 
 
 def _as_row_error(error: DataError, place: Place, id: str | None) -> RowError:

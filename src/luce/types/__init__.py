@@ -39,6 +39,7 @@ from luce.types.rows import (
     Scope,
     Structure,
     Text,
+    TokenIds,
 )
 
 __all__ = [
@@ -68,5 +69,6 @@ __all__ = [
     "Span",
     "Structure",
     "Text",
+    "TokenIds",
     "Unpaired",
 ]

@@ -29,6 +29,20 @@ class Place:
         return f"{self.file}:{self.line}"
 
 
+@dataclass(frozen=True)
+class TokenIds:
+    """The very tokens of a row that a policy sampled, where text alone would not tell them: other
+    tokens may spell the same text, and a response that was cut has no end-of-turn token.
+
+    Attributes:
+        prompt: ids of the prompt, as the policy was given them.
+        responses: text of a response → its ids, end-of-turn token included where it ended.
+    """
+
+    prompt: tuple[int, ...]
+    responses: Mapping[str, tuple[int, ...]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """What every judged row carries.
@@ -40,6 +54,7 @@ class Row:
         weight: how much the row counts in the mean over the batch, > 0.
         annotator, source: who judged, and which data set of a mixture; None where not said.
         tools, chat_template_kwargs: handed to the chat template.
+        token_ids: of a row that was sampled; None: the text is tokenized.
         extra: columns luce does not read, kept for export.
     """
 
@@ -51,6 +66,7 @@ class Row:
     source: str | None = None
     tools: Sequence[Any] | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    token_ids: TokenIds | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
