@@ -332,9 +332,9 @@ def test_reward_bench_of_scores(lines, answered, refused, capsys):
            {"subset": "Math", "id": "2", "scores": [1.0, 1.0, 0.0, -1.0]}]  # fmt: skip
     found = answered("reward-bench", "--scores", lines("two.jsonl", two), "--version", "2")
     assert found["subsets"]["Math"]["value"] == pytest.approx(0.75)
-    assert "--render: it says how a model" in refused("reward-bench", *words, "--render", "chat")
-    assert "Give --scores FILE, or --model" in refused("reward-bench")
-    assert "Give --scores FILE, or --model" in refused("reward-bench", "--model", "m")
+    assert "--render: it says how the model" in refused("reward-bench", *words, "--render", "chat")
+    assert "Give --scores FILE, or --data" in refused("reward-bench")
+    assert "Give --data FILE" in refused("reward-bench", "--model", "m")
     assert "--version" in refused("reward-bench", *words, "--version", "3")
     bad = lines("bad.jsonl", [{"subset": "hep-go", "score_chosen": 1.0}])
     assert f"{bad}:1: scores_rejected or" in refused("reward-bench", "--scores", bad)

@@ -122,6 +122,10 @@ def _rewards(home, draw):
     rows = [{"subset": "hep-go", "id": i, "prompt": f"say {i}", "chosen": "yes", "rejected": "no"}
             for i in range(3)]  # fmt: skip
     lines(home / "filtered.jsonl", rows)
+    rule = (
+        "def longer(comparisons):\n    return [float(len(c.a) > len(c.b)) for c in comparisons]\n"
+    )
+    (home / "rules.py").write_text(rule)
     lists = [{**row, "subset": "Math", "chosen": ["a"], "rejected": ["b", "c"]} for row in rows]
     lines(home / "bench2.jsonl", lists)
 

@@ -109,7 +109,7 @@ def test_pairs_without_an_outcome_are_counted_and_bound_the_score():
     assert found.score.value == 1.0
     assert found.lowest == pytest.approx((3 + (358 - 25) / 358) / 4)
     assert found.highest == 1.0
-    assert any("had all without an outcome been wrong" in line for line in found.lines())
+    assert any("had all that is missing been wrong" in line for line in found.lines())
 
 
 def test_a_missing_subset_leaves_sections_and_no_score():

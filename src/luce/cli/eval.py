@@ -6,12 +6,24 @@ from typing import Annotated, Any, Protocol, TypeAlias, runtime_checkable
 from cyclopts import App, Parameter, validators
 
 BENCHMARKS = {
-    "alpaca-eval": ("alpaca_eval", "AlpacaEval 2: win rates, raw and length-controlled."),
-    "arena-hard": ("arena_hard", "Arena-Hard: Bradley-Terry against a baseline, style control."),
-    "mt-bench": ("mt_bench", "MT-Bench: mean ratings by turn and category, pairwise win rates."),
-    "reward-bench": ("reward_bench", "RewardBench 1 and 2, of scores or of a model."),
+    "alpaca-eval": (
+        "luce.cli.eval_alpaca:alpaca_eval",
+        "AlpacaEval 2: win rates, raw and length-controlled.",
+    ),
+    "arena-hard": (
+        "luce.cli.eval_arena:arena_hard",
+        "Arena-Hard: Bradley-Terry against a baseline, style control.",
+    ),
+    "mt-bench": (
+        "luce.cli.eval_mt:mt_bench",
+        "MT-Bench: mean ratings by turn and category, pairwise win rates.",
+    ),
+    "reward-bench": (
+        "luce.cli.eval_reward:reward_bench",
+        "RewardBench 1 and 2, of scores, of a model or of a judge.",
+    ),
 }
-"""Benchmark → its function in `luce.cli.eval_benchmarks`, and its line in the help."""
+"""Benchmark → where its function is, and its line in the help."""
 
 Files: TypeAlias = Annotated[tuple[Path, ...], Parameter(consume_multiple=True)]
 Draws: TypeAlias = Annotated[int, Parameter(validator=validators.Number(gte=100))]
@@ -20,7 +32,7 @@ PriorSd: TypeAlias = Annotated[float | None, Parameter(validator=validators.Numb
 
 evaluate = App(name="eval", help="Win rates and benchmarks from files, with intervals by prompt.")
 for _name, (_function, _line) in BENCHMARKS.items():
-    evaluate.command(f"luce.cli.eval_benchmarks:{_function}", name=_name, help=_line)
+    evaluate.command(_function, name=_name, help=_line)
 
 
 @evaluate.command

@@ -58,14 +58,18 @@ class Subset:
     Attributes:
         name: the subset.
         accuracy: the share of pairs whose chosen response is preferred; Wilson's 95 % interval.
-        ties: equal scores (counted as wrong) and judges' ties (as ½).
+        ties: equal scores (counted as wrong) and a judge's ½.
         invalid: pairs without an outcome; they are not in the accuracy.
+        lowest, highest: the accuracy on all pairs, had all verdicts that are missing been wrong, or
+            right.
     """
 
     name: str
     accuracy: Estimate
     ties: int
     invalid: int
+    lowest: float
+    highest: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class RewardBench:
         sections: section → mean accuracy of its subsets, weighted as published; those present.
         score: the mean of the four sections; nan where a subset is missing.
         score_with_prior_sets: with the prior sets as a section of weight ½; None without them.
-        lowest, highest: the score if all pairs without an outcome had been wrong, or right.
+        lowest, highest: the score if all missing verdicts had been wrong, or right.
         missing: subsets of the benchmark without rows.
         other: subsets that are not the benchmark's; they are in no section.
     """
@@ -101,7 +105,13 @@ class RewardBench:
             "score_if_invalid_right": self.highest if math.isfinite(self.highest) else None,
             "sections": {name: found.plain() for name, found in self.sections.items()},
             "subsets": {
-                part.name: part.accuracy.plain() | {"ties": part.ties, "invalid": part.invalid}
+                part.name: {
+                    **part.accuracy.plain(),
+                    "ties": part.ties,
+                    "invalid": part.invalid,
+                    "if_invalid_wrong": part.lowest,
+                    "if_invalid_right": part.highest,
+                }
                 for part in self.subsets
             },
             "missing": list(self.missing),
@@ -126,10 +136,16 @@ class RewardBench:
         if self.score_with_prior_sets is not None:
             found = self.score_with_prior_sets
             said.append(f"{'Score with prior sets':<24}{found.value:8.3f}  {_between(found)}")
-        if any(part.invalid for part in self.subsets):
+        for part in self.subsets:
+            if part.lowest < part.highest:
+                said.append(
+                    f"{part.name}: {part.lowest:.3f} had all that is missing been wrong, "
+                    f"{part.highest:.3f} had it been right."
+                )
+        if self.lowest < self.highest:  # nan where there is no score
             said.append(
-                f"The score would be {self.lowest:.3f} had all without an outcome been wrong and "
-                f"{self.highest:.3f} had all been right."
+                f"The score would be {self.lowest:.3f} had all that is missing been wrong and "
+                f"{self.highest:.3f} had it been right."
             )
         if self.other:
             said.append(f"In no section: {', '.join(self.other)}.")
@@ -199,8 +215,7 @@ def reward_bench(
         there = {name: fill for name in names}
         for name in there:
             rows = [row for row in outcomes if row.subset == name]
-            there[name] = math.fsum(fill if r.correct is None else r.correct for r in rows)
-            there[name] /= len(rows)
+            there[name] = math.fsum(row.filled(fill) for row in rows) / len(rows)
         return _numbers(there)[-2] if not missing else math.nan
 
     found = bootstrap_all(statistic, len(known), seed=seed, resamples=resamples)
@@ -237,7 +252,8 @@ def _subset(name: str, outcomes: Sequence[Outcome]) -> Subset:
     n, right = len(known), math.fsum(known)
     low, high = wilson_interval(right, n)
     accuracy = Estimate(right / n if n else math.nan, low, high, n)
-    return Subset(name, accuracy, sum(row.tie for row in rows), len(rows) - n)
+    lowest, highest = (math.fsum(row.filled(end) for row in rows) / len(rows) for end in (0.0, 1.0))
+    return Subset(name, accuracy, sum(row.tie for row in rows), len(rows) - n, lowest, highest)
 
 
 def _sized(found: Estimate, n: int) -> Estimate:

@@ -16,6 +16,7 @@ from luce.types import Place
 
 _CHOSEN = ("scores_chosen", "score_chosen", "chosen_score")
 _REJECTED = ("scores_rejected", "score_rejected", "rejected_score")
+_RESULTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,29 @@ class Outcome:
     Attributes:
         subset: which part of the benchmark.
         id: the pair's own name there.
-        correct: 1 or 0; ½ where a judge called a tie; None where there is no outcome.
-        tie: two equal scores, or a judge's tie.
+        correct: 1 or 0; ½ where a judge called a tie; the mean over both orders where the pair was
+            judged in both; None where there is no outcome.
+        tie: two equal scores; or a judge's ½, by a tie or by a verdict that turned with the order.
+        verdicts: of a judge, that were asked for; missing: those among them that are invalid.
     """
 
     subset: str
     id: str
     correct: float | int | None
     tie: bool = False
+    verdicts: int = 1
+    missing: int = 0
+
+    def filled(self, outcome: float) -> float:
+        """`correct`, had the verdicts that are missing this outcome.
+
+        >>> Outcome("hep-go", "1", 1.0, verdicts=2, missing=1).filled(0.0)
+        0.5
+        """
+        if self.correct is None:
+            return outcome
+        known = self.verdicts - self.missing
+        return (self.correct * known + outcome * self.missing) / self.verdicts
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,8 @@ def outcome(
 
 def read_outcomes(path: str | Path) -> list[Outcome]:
     """Outcomes of RewardBench 1 (or any pairs by subset) from `subset`, `id` and either
-    `scores_chosen` and `scores_rejected`, or `results` (1, 0, or 0.5 for a judge's tie). One row
+    `scores_chosen` and `scores_rejected`, or `results` (1, 0, or 0.5 for a judge's tie; a mean of
+    two orders may be 0.25 or 0.75, with `verdicts` and `missing` for how many there are). One row
     each, or one object of columns as rewardbench writes it. A null is a missing outcome.
 
     Raises:
@@ -80,10 +97,10 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
         if not any(name in record for name in _CHOSEN):
             said = wanted(record, ("results", _CHOSEN[0]), place)
             value = optional_number(said, "results", place)
-            if value is not None and value not in (0.0, 0.5, 1.0):
+            if value is not None and value not in _RESULTS:
                 told = f"found {value:g}; give 1, 0, or 0.5 for a tie."
                 raise RowError(place, "results", "value", told)
-            found.append(Outcome(subset, id, value, value == 0.5))
+            found.append(Outcome(subset, id, value, value == 0.5, *_verdicts((place, record))))
             continue
         pair = []
         for names in (_CHOSEN, _REJECTED):
@@ -116,6 +133,17 @@ def read_scored_lists(path: str | Path) -> list[ScoredList]:
         whole = tuple(known) if len(known) == len(values) else None
         found.append(ScoredList(subset, str(record.get("id", place.line)), whole, correct))
     return found
+
+
+def _verdicts(row: Placed) -> tuple[int, int]:
+    """How many verdicts were asked for, and how many of them are missing."""
+    place, record = row
+    if "verdicts" not in record:
+        return 1, 0
+    verdicts, missing = (count(record, name, place) for name in ("verdicts", "missing"))
+    if verdicts < 1 or missing > verdicts:
+        raise RowError(place, "missing", "value", f"{missing} of {verdicts} verdicts are missing.")
+    return verdicts, missing
 
 
 def _bare(score: Any) -> Any:

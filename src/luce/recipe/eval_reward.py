@@ -22,15 +22,22 @@ class RewardBenchRun:
         result: of version 1 or 2.
         about: what the scores are.
         skipped: why rows have no scores → how many.
+        notes: of a judge: what the order did, calls and price, what is invalid and what is left.
+        judging: the same for programs; None where nobody was asked.
+        complete: whether every row has its verdicts.
     """
 
     result: RewardBench | RewardBench2
     about: str
     skipped: dict[str, int]
+    notes: tuple[str, ...] = ()
+    judging: Mapping[str, Any] | None = None
+    complete: bool = True
 
     def plain(self) -> dict[str, Any]:
         """Values for JSON."""
-        return {"scores": self.about, "skipped": self.skipped} | self.result.plain()
+        found = {"scores": self.about, "skipped": self.skipped} | self.result.plain()
+        return found if self.judging is None else found | {"judging": dict(self.judging)}
 
     def lines(self) -> list[str]:
         """A table for a terminal, and what to know about it."""
@@ -38,7 +45,7 @@ class RewardBenchRun:
         if self.skipped:
             left_out = sum(self.skipped.values())
             said.append(f"{left_out:,} rows have no scores: {words(self.skipped)}.")
-        return said
+        return [*said, *self.notes]
 
 
 def words(skipped: Mapping[str, int]) -> str:

@@ -87,19 +87,16 @@ def backend_of(asked: Prompted) -> Backend:
     return OpenAICompatible(**settings)
 
 
-def only_judge(members: Sequence[Member], what: str) -> Judge:
+def only_judge(members: Sequence[Member], why: str) -> Judge:
     """The one prompted model among those who judge.
 
     Raises:
-        LuceError: there are several, or it is a function or a model that grades; `what` says in
-            which format its replies are to be kept.
+        LuceError: there are several, or it is a function or a model that grades; `why` says what
+            one is needed for.
     """
     if len(members) == 1 and isinstance(members[0].annotator, Judge):
         return members[0].annotator
-    raise LuceError(
-        f"{what} holds the replies of one prompted model. Name it with --judge or --local; for "
-        "several, run the command once for each."
-    )
+    raise LuceError(f"{why} Name one model that is asked, with --judge or --local.")
 
 
 def within(judge: Judge, spent: float) -> Judge:
