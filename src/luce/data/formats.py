@@ -214,7 +214,8 @@ def export(row: Row, format: str) -> dict[str, Any]:
 def _ids(row: Row, record: Mapping[str, Any]) -> dict[str, Any]:
     """The column of token ids under the names that the responses have in a record."""
     assert row.token_ids is not None
-    known, found = row.token_ids.responses, {"prompt": list(row.token_ids.prompt)}
+    known = row.token_ids.responses
+    found: dict[str, Any] = {"prompt": list(row.token_ids.prompt)}
     for name, value in record.items():
         if isinstance(value, str) and value in known and name != "prompt":
             found[name] = list(known[value])
