@@ -164,7 +164,7 @@ def test_version_2_with_ratings_that_are_missing(server, asked):
         and found["subsets"]["Math"] == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 1}
         or found
     )
-    assert found["invalid"] == {"Math": 1} and found["judging"]["invalid"] == {"unparsed": 1}
+    assert found["invalid"] == {"Math": 1} and found["judging"]["invalid"] == {"t": {"unparsed": 1}}
 
 
 def test_what_cannot_judge_version_2_is_told_why(server, asked):

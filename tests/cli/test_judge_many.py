@@ -233,7 +233,7 @@ def test_a_jury_waits_for_all_its_members(sides, server, answered):
     )
     jury = jury_file(*({"model": name, "base_url": server.url} for name in ("fair", "slow")))
     found = answered("judge", *sides[:2], *jury)
-    assert not found["complete"] and "slow: 2 left without an answer" in found["notes"][-1]
+    assert not found["complete"] and "slow: 2 left without an answer" in found["left"][-1]
     assert {row["prompt"] for row in verdicts()} == {f"question {i}" for i in (0, 1, 3)}
     server.answer = by_points
     assert answered("judge", *sides[:2], *jury)["calls"] == 2 and len(verdicts()) == 8
@@ -250,7 +250,7 @@ def test_a_jury_has_one_purse(sides, server, answered, capsys):
     purse = most / 16 + 8 * 0.011 + 0.03
     found = answered("judge", *sides[:2], *jury, "--max-cost", str(purse), "--concurrency", "1")
     assert found["cost"] == pytest.approx(found["calls"] * 0.011) and found["cost"] < purse
-    assert 8 < found["calls"] < 14 and not found["complete"] and "max_cost" in found["notes"][-1]
+    assert 8 < found["calls"] < 14 and not found["complete"] and "max_cost" in found["left"][-1]
 
 
 @pytest.mark.parametrize(

@@ -88,12 +88,12 @@ class JudgeOptions:
             raise LuceError(f"{given[0]}: it says how a judge is asked. Name one with {option}.")
         return count == 1
 
-    def prompted(self, model: str | None, template: str) -> "Prompted":
+    def prompted(self, model: str | None, template: str, parser: str | None = None) -> "Prompted":
         """The model that is asked; of a jury what its members share.
 
         Args:
             model: its name at a server.
-            template: the one that is used unless another is named.
+            template, parser: what is used unless another template is named.
 
         Raises:
             LuceError: options do not go together.
@@ -123,14 +123,17 @@ class JudgeOptions:
             self.base_url,
             self.key_variable,
             self.template or template,
+            parser if self.template in (None, template) else None,
             self.store,
             prices,
             limits,
             here=self.local is not None,
         )
 
-    def members(self, model: str | None, template: str = "pairwise") -> "tuple[Member, ...]":
-        """Those who judge, of whom one is named.
+    def members(
+        self, model: str | None, template: str = "pairwise", parser: str | None = None
+    ) -> "tuple[Member, ...]":
+        """Those who judge, of whom one is named; the arguments are those of `prompted`.
 
         Raises:
             LuceError: they cannot be loaded, or options do not go together.
@@ -138,7 +141,7 @@ class JudgeOptions:
         from luce.recipe.judge_jury import read_jury
         from luce.recipe.judge_members import Member, own_annotator, prompted
 
-        asked = self.prompted(model, template)
+        asked = self.prompted(model, template, parser)
         if self.jury is not None:
             return read_jury(self.jury, asked)
         if self.annotator is not None:

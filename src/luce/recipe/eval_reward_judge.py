@@ -1,7 +1,6 @@
 """`luce eval reward-bench --judge`: who judges the benchmark's pairs, or rates its responses."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from luce.files import write_jsonl
 from luce.intervals import RESAMPLES
 from luce.recipe.eval_reward import RewardBenchRun, Version
 from luce.recipe.eval_reward_model import BenchRow, read_bench
+from luce.recipe.judge_account import account
 from luce.recipe.judge_members import Member, only_judge
-from luce.recipe.judge_panel import Ruling, Rulings, called, plan, rule
+from luce.recipe.judge_panel import Ruling, plan, rule
 from luce.types import Comparison, Text
 
 _RATINGS = (
@@ -63,17 +63,20 @@ def from_judge(
     outcomes = [_outcome(row, said) for row, said in zip(rows, verdicts, strict=True)]
     if save_scores is not None:
         write_jsonl(save_scores, [_record(one) for one in outcomes])
-    _require(rulings, any(one.correct is not None for one in outcomes))
+    if not rulings.any_valid:
+        raise LuceError(f"No pair has a verdict. {' '.join(rulings.account.lines())}")
     position = _position(verdicts, seed, resamples)
-    told = rulings.plain() | {"position": position.plain() if position is not None else None}
+    told = rulings.account.plain() | {
+        "position": position.plain() if position is not None else None
+    }
     notes = [] if position is None else ["order shown:", *(f"  {x}" for x in position.lines())]
     return RewardBenchRun(
         reward_bench(outcomes, seed=seed, resamples=resamples),
         f"verdicts of {' and '.join(member.name for member in members)}",
         {},
-        tuple([*notes, *rulings.lines()]),
+        tuple([*notes, *rulings.account.lines()]),
         told,
-        not rulings.left,
+        rulings.account.complete,
     )
 
 
@@ -120,12 +123,6 @@ def _position(verdicts: Sequence[Sequence[Ruling]], seed: int, resamples: int) -
     return both_orders(one, other, seed=seed, resamples=resamples)
 
 
-def _require(rulings: Rulings, found: bool) -> None:
-    if not found:
-        told = " ".join(rulings.lines())
-        raise LuceError(f"No pair has a verdict. {told}")
-
-
 def _rated(
     rows: Sequence[BenchRow], judge: Judge, save_scores: Path | None, seed: int, resamples: int
 ) -> RewardBenchRun:
@@ -140,25 +137,16 @@ def _rated(
         lists.append(ScoredList(row.subset, row.id, whole, row.correct))
     if save_scores is not None:
         write_jsonl(save_scores, [_ratings(*both) for both in zip(rows, lists, strict=True)])
-    bad = Counter(grade.reason for grade in run.grades if grade.rating is None)
-    notes = [called(run.calls, run.cost, run.failures)] if run.calls else []
-    if bad:
-        why = ", ".join(f"{reason} {count:,}" for reason, count in bad.most_common())
-        notes.append(f"{bad.total():,} ratings invalid ({why}).")
-    notes += [run.left()] if run.pending else []
+    total = account(judge.setup.backend.model, run)
     if all(row.scores is None for row in lists):
-        raise LuceError(f"No row has all its ratings. {' '.join(notes)}")
-    told = {
-        **{"complete": not run.pending, "calls": run.calls, "cost": run.cost},
-        **{"failed_tries": dict(run.failures), "invalid": dict(bad)},
-    }
+        raise LuceError(f"No row has all its ratings. {' '.join(total.lines())}")
     return RewardBenchRun(
         reward_bench_2(lists, seed=seed, resamples=resamples),
         f"ratings by {judge.setup.backend.model}",
         {},
-        tuple(notes),
-        told,
-        not run.pending,
+        tuple(total.lines()),
+        total.plain(),
+        total.complete,
     )
 
 

@@ -15,9 +15,10 @@ from luce.errors import LuceError, did_you_mean
 from luce.files import fingerprint, write_jsonl
 from luce.recipe.eval_verdicts import PairVerdict, read_verdicts
 from luce.recipe.eval_win_rate import WinRates, win_rates
+from luce.recipe.judge_account import Account
 from luce.recipe.judge_members import Member
 from luce.recipe.judge_members import own_annotator as own_annotator
-from luce.recipe.judge_panel import Ruling, Rulings, plan, rule
+from luce.recipe.judge_panel import Ruling, plan, rule
 from luce.recipe.judge_sides import Side, compared
 from luce.types import Comparison, Text
 
@@ -31,32 +32,32 @@ class Judged:
         rates: win rates, against the second of two sides, or against the baseline; of three sides
             or more also the matrix. None where no verdict is valid.
         notes: what was left out.
-        rulings: calls and price, what is invalid, and what is not judged yet.
+        account: calls and price, what is invalid, and what is not judged yet.
     """
 
     file: Path
     rates: WinRates | None
     notes: tuple[str, ...]
-    rulings: Rulings
+    account: Account
 
     @property
     def complete(self) -> bool:
         """Whether every comparison has its verdicts."""
-        return not self.rulings.left
+        return self.account.complete
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "verdicts": str(self.file),
-            **self.rulings.plain(),
-            "notes": [*self.notes, *self.rulings.left],
+            **self.account.plain(),
+            "notes": list(self.notes),
             "result": None if self.rates is None else self.rates.plain(),
         }
 
     def lines(self) -> list[str]:
         """For people."""
         told = ["No verdict is valid."] if self.rates is None else self.rates.lines()
-        return [*told, *self.notes, *self.rulings.lines(), f"verdicts: {self.file}"]
+        return [*told, *self.notes, *self.account.lines(), f"verdicts: {self.file}"]
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,10 @@ def judge_sides(
     rulings = rule(members, [duel.comparison for duel in found])
     write_jsonl(out, [_row(found[ruling.comparison], ruling) for ruling in rulings.found])
     rates = None
-    if any(ruling.said.probability is not None for ruling in rulings.found):
+    if rulings.any_valid:
         verdicts, unit = read_verdicts([out])
         rates = win_rates(verdicts, unit=unit, baseline=baseline, seed=seed)
-    return Judged(out, rates, tuple(notes), rulings)
+    return Judged(out, rates, tuple(notes), rulings.account)
 
 
 def plan_sides(

@@ -74,12 +74,14 @@ def _member(entry: Any, place: str, shared: Prompted) -> Member:
         if graded is not None and graded not in _KINDS:
             raise LuceError(f"{place}: kind: {did_you_mean(graded, _KINDS)}")
         return Member(name, better_reward(source, graded, _text(entry, "reference", place)))
+    template = _text(entry, "template", place)
     asked = replace(
         shared,
         model=source,
         base_url=_text(entry, "base_url", place),
         key_variable=_text(entry, "key_variable", place),
-        template=_text(entry, "template", place) or shared.template,
+        template=template or shared.template,
+        parser=shared.parser if template is None else None,
         prices=_prices(entry, place),
         here=kind == "local",
     )

@@ -22,6 +22,7 @@ class Prompted:
         base_url: of the server, up to `/v1`; None: OpenAI's.
         key_variable: the environment variable that holds the key.
         template: a name of a built-in one, or a file.
+        parser: how to read its replies; None: as the template says.
         store: where every call is kept.
         prices: USD per million tokens in and out; None where unknown.
         limits: how fast, how often and for how much.
@@ -32,6 +33,7 @@ class Prompted:
     base_url: str | None = None
     key_variable: str | None = None
     template: str = "pairwise"
+    parser: str | None = None
     store: str | None = None
     prices: tuple[float, float] | None = None
     limits: Limits = Limits()
@@ -65,6 +67,7 @@ def prompted(asked: Prompted, backend: Backend | None = None) -> Judge:
         backend_of(asked) if backend is None else backend,
         named,
         store=asked.store,
+        parser=asked.parser,
         limits=asked.limits,
     )
 

@@ -1,13 +1,13 @@
 """What those who judge say of comparisons: one of them, or a jury with everybody's own verdict."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from luce.annotate import opinions
-from luce.annotate.judge import ORDERS, Judge, Order, Plan, jury
+from luce.annotate.judge import ORDERS, Call, Judge, Order, Plan, jury
+from luce.recipe.judge_account import Account, account
 from luce.recipe.judge_members import Member, within
 from luce.types import Annotator, Comparison
 
@@ -17,13 +17,18 @@ Seat: TypeAlias = tuple[int, Order | None]
 
 @dataclass(frozen=True)
 class Said:
-    """A verdict: P(a ≻ b), or None with the reason; `label` and `text` of a prompted model are what
-    it wrote."""
+    """A verdict: P(a ≻ b), or None with the reason; of a prompted model also its label in the order
+    shown and its call, None where it was not asked about equal texts."""
 
     probability: float | None
     reason: str = ""
     label: str = ""
-    text: str = ""
+    call: Call | None = None
+
+    @property
+    def text(self) -> str:
+        """What a prompted model wrote."""
+        return "" if self.call is None else self.call.reply.text
 
     def plain(self) -> dict[str, Any]:
         """For a row."""
@@ -50,55 +55,16 @@ class Ruling:
 
 @dataclass(frozen=True)
 class Rulings:
-    """What a run came to.
-
-    Attributes:
-        found: of all comparisons that everybody has answered, in their order.
-        left: sentences on what is not answered yet; empty where all is.
-        calls: calls of this run that were answered.
-        failures: kind → tries of this run that failed and were repeated.
-        cost: USD of these calls; None where a price is unknown.
-        invalid: name → reason → verdicts that cannot be scored.
-    """
+    """What a run came to: of all comparisons that everybody has answered, in their order; and the
+    account."""
 
     found: tuple[Ruling, ...]
-    left: tuple[str, ...]
-    calls: int
-    failures: Mapping[str, int]
-    cost: float | None
-    invalid: Mapping[str, Mapping[str, int]]
+    account: Account
 
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "complete": not self.left,
-            "calls": self.calls,
-            "failed_tries": dict(self.failures),
-            "cost": self.cost,
-            "invalid": {name: dict(reasons) for name, reasons in self.invalid.items()},
-        }
-
-    def lines(self) -> list[str]:
-        """Calls and their price, what failed, what cannot be scored, and what is left."""
-        told = []
-        if self.calls:
-            told = [called(self.calls, self.cost, self.failures)]
-        for name, reasons in self.invalid.items():
-            if reasons:
-                why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-                told.append(f"{name}: {sum(reasons.values()):,} verdicts invalid ({why}).")
-        return [*told, *self.left]
-
-
-def called(calls: int, cost: float | None, failures: Mapping[str, int]) -> str:
-    """A sentence on what was asked.
-
-    >>> called(1200, 0.25, {"429": 3})
-    '1,200 calls, $0.25; tried again after 429 (3 times).'
-    """
-    price = "" if cost is None else f", ${cost:.4g}"
-    kinds = ", ".join(f"{kind} ({count:,} times)" for kind, count in failures.items())
-    return f"{calls:,} calls{price}{f'; tried again after {kinds}' if kinds else ''}."
+    @property
+    def any_valid(self) -> bool:
+        """Whether there is a verdict that can be scored."""
+        return any(ruling.said.probability is not None for ruling in self.found)
 
 
 def rule(
@@ -116,35 +82,19 @@ def rule(
     prompted = any(isinstance(member.annotator, Judge) for member in members)
     orders: tuple[Order | None, ...] = ORDERS if prompted or both else (None,)
     told: dict[str, dict[Seat, Said]] = {}
-    left: list[str] = []
-    calls, spent, costs = 0, 0.0, []
-    failures: Counter[str] = Counter()
+    total = Account()
     for member in members:
         if not isinstance(member.annotator, Judge):
             told[member.name] = _asked(member.annotator, comparisons, orders)
             continue
         ids = [str(number) for number in range(len(comparisons))]
-        run = within(member.annotator, spent).run(comparisons, ids=ids)
+        run = within(member.annotator, total.spent).run(comparisons, ids=ids)
         told[member.name] = {
-            (int(v.comparison), v.order): Said(
-                v.probability, v.reason, v.label, "" if v.call is None else v.call.reply.text
-            )
+            (int(v.comparison), v.order): Said(v.probability, v.reason, v.label, v.call)
             for v in run.verdicts
         }
-        calls, spent = calls + run.calls, spent + run.spent
-        costs.append(run.cost)
-        failures.update(run.failures)
-        if run.pending:
-            left.append(f"{member.name}: {run.left()}" if len(members) > 1 else run.left())
-    known = [cost for cost in costs if cost is not None]
-    return Rulings(
-        tuple(_together(told, comparisons, orders)),
-        tuple(left),
-        calls,
-        dict(failures.most_common()),
-        math.fsum(known) if len(known) == len(costs) else None,
-        {name: _reasons(verdicts) for name, verdicts in told.items()},
-    )
+        total += account(member.name, run)
+    return Rulings(tuple(_together(told, comparisons, orders)), total)
 
 
 def plan(members: Sequence[Member], comparisons: Sequence[Comparison]) -> Plan:
@@ -188,8 +138,3 @@ def _together(
         said = Said(None, why) if math.isnan(p) else Said(p)
         found.append(Ruling(seat[0], seat[1], said, members))
     return found
-
-
-def _reasons(verdicts: Mapping[Seat, Said]) -> dict[str, int]:
-    bad = Counter(said.reason for said in verdicts.values() if said.probability is None)
-    return dict(bad.most_common())

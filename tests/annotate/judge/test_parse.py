@@ -177,6 +177,16 @@ def test_the_names_of_two_models_as_text():
     assert reason("alpaca_eval_label", "mM") == "unparsed"
 
 
+def test_log_probabilities_go_before_the_label_that_was_written():
+    sides = tokens(m=0.3, M=0.6)
+    assert read("logprobs_or_label", "m", first_token=sides).value == pytest.approx(1 / 3)
+    assert read("logprobs_or_label", "m").value == 1.0
+    assert read("logprobs_or_label", " 'M'").value == 0.0
+    assert reason("logprobs_or_label", "m", first_token=tokens(The=0.9)) == "no_logprobs"
+    assert reason("logprobs_or_label", "both") == "unparsed"
+    assert reason("logprobs_or_label", "") == "empty"
+
+
 def test_tool_calls():
     def of(arguments) -> float | None:
         return read("tool_json", "", tool=json.dumps(arguments)).value

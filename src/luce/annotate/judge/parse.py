@@ -215,6 +215,17 @@ def label_logprobs(
     return read
 
 
+def logprobs_or_label(reply: Reply) -> Parsed:
+    """`m` or `M` by its log-probabilities where the reply has them, else by its text; which of the
+    two it was shows in the reply."""
+    if reply.first_token:
+        return _M_OR_M(reply)
+    return alpaca_eval_label(reply) if reply.text.strip() else invalid("empty")
+
+
+_M_OR_M = label_logprobs(["m"], ["M"], spellings=False)
+
+
 def parser_of(name: str) -> Parser:
     """The parser of this name.
 
@@ -273,7 +284,14 @@ PARSERS: dict[str, Parser] = {
         Parser("alpaca_eval_label", alpaca_eval_label, "pairwise", "text", "AlpacaEval 2"),
         Parser(
             "logprobs",
-            label_logprobs(["m"], ["M"], spellings=False),
+            _M_OR_M,
+            "pairwise",
+            "logprobs",
+            "AlpacaEval 2",
+        ),
+        Parser(
+            "logprobs_or_label",
+            logprobs_or_label,
             "pairwise",
             "logprobs",
             "AlpacaEval 2",
