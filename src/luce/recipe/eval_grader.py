@@ -57,6 +57,7 @@ class Grader:
         room: tokens that it can read; None where that is not known.
         probabilities: whether the grades of two responses are P(the one beats the other) and 1 less
             that, rather than numbers of which the higher wins.
+        members: of an ensemble: the grades by each member, member by member; else None.
     """
 
     about: str
@@ -64,6 +65,7 @@ class Grader:
     longest: Callable[[Text, Sequence[str]], int]
     room: int | None
     probabilities: bool = False
+    members: Callable[[Sequence[Asked]], list[list[list[float]]]] | None = None
 
 
 def load_grader(settings: GraderSettings) -> Grader:
@@ -96,10 +98,27 @@ def load_grader(settings: GraderSettings) -> Grader:
     room = _room(model)
     if isinstance(model, RewardModel) and kind == "reward":
         scorer = reward_scorer(model, renderer)
-        return Grader(f"rewards of {settings.model}", scorer.many, _plain(renderer), room)
+        members = by_member(model, renderer) if model.heads.kind == "ensemble" else None
+        return Grader(
+            f"rewards of {settings.model}", scorer.many, _plain(renderer), room, members=members
+        )
     shown = _ordered(renderer) if isinstance(model, RewardModel) else _questions(renderer)
     about = f"mean P(a response beats each of the others) by {settings.model}"
     return Grader(about, mean_wins(pairwise_annotator(model, renderer)), shown, room, True)
+
+
+def by_member(
+    model: RewardModel, renderer: Renderer
+) -> Callable[[Sequence[Asked]], list[list[list[float]]]]:
+    """Grades by each member of an ensemble: prompts with their responses → for each prompt, member
+    by member, a grade of each response."""
+    scorers = [reward_scorer(model, renderer, annotator=name) for name in model.heads.names]
+
+    def grade(asked: Sequence[Asked]) -> list[list[list[float]]]:
+        each = [scorer.many(asked) for scorer in scorers]
+        return [list(of_prompt) for of_prompt in zip(*each, strict=True)]
+
+    return grade
 
 
 def mean_wins(annotator: Annotator) -> Callable[[Sequence[Asked]], list[list[float]]]:

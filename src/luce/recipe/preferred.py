@@ -1,5 +1,6 @@
 """Whom an annotator prefers on the prompts of a run: the trained policy or the initial one."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +13,11 @@ from luce.evaluate import Generation, win_rate_of_preferences
 from luce.evaluate.length_controlled import length_controlled_win_rate
 from luce.evaluate.length_controlled_result import JudgedPair
 from luce.objectives.own import is_own
-from luce.recipe.eval_grader import GraderSettings, load_grader, prefers
+from luce.recipe.eval_grader import Grader, GraderSettings, Kind, load_grader, prefers
 from luce.recipe.judge import own_annotator
 from luce.recipe.prepare import Data, data_settings
 from luce.recipe.sampling import groups_for_samples
-from luce.recipe.schema import Evaluate, Recipe
+from luce.recipe.schema import Recipe
 from luce.types import Annotator, Comparison, Group, Place, Text
 
 
@@ -27,10 +28,12 @@ class Opened:
     Attributes:
         annotator: P(a ≻ b) of comparisons.
         grade: prompts with their responses → the reward of each; None of one that only compares.
+        members: the rewards by each member of an ensemble; None where there is none.
     """
 
     annotator: Annotator
-    grade: Callable[[Sequence[Asked]], list[list[float]]] | None
+    grade: Callable[[Sequence[Asked]], list[list[float]]] | None = None
+    members: Callable[[Sequence[Asked]], list[list[list[float]]]] | None = None
 
     def preferences(
         self, texts: Sequence[Text], ours: Sequence[Generation], theirs: Sequence[Generation]
@@ -40,17 +43,39 @@ class Opened:
         return opinions(self.annotator, [Comparison(t, a.text, b.text) for t, a, b in rows])
 
 
-def open_annotator(settings: Evaluate) -> Opened:
-    """Load the annotator that a recipe names, a model or `module:function`.
+def open_annotator(name: str, kind: Kind | None = None) -> Opened:
+    """Load an annotator that a recipe names: a model, or `module:function`. A function of a prompt
+    and responses grades, one of comparisons compares.
 
     Raises:
         LuceError: it is not there, or cannot be what it is said to be.
     """
-    assert settings.annotator is not None  # asked for
-    if is_own(settings.annotator):
-        return Opened(own_annotator(settings.annotator), None)
-    grader = load_grader(GraderSettings(settings.annotator, settings.annotator_kind))
-    return Opened(prefers(grader), None if grader.probabilities else grader.grade)
+    if not is_own(name):
+        grader = load_grader(GraderSettings(name, kind))
+        rewards = None if grader.probabilities else grader.grade
+        return Opened(prefers(grader), rewards, grader.members)
+    function: Any = own_annotator(name)
+    if not grades(function):
+        return Opened(function)
+
+    def grade(asked: Sequence[Asked]) -> list[list[float]]:
+        return [[float(r) for r in function(prompt, list(texts))] for prompt, texts in asked]
+
+    return Opened(prefers(Grader(name, grade, lambda prompt, texts: 0, None)), grade)
+
+
+def grades(function: Callable[..., Any]) -> bool:
+    """Whether a function takes a prompt and responses, as scorers do, and not comparisons."""
+    try:
+        taken = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # written in another language: nothing to be read
+        return False
+    needed = [
+        p
+        for p in taken
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(needed) == 2
 
 
 def check_annotator(recipe: Recipe) -> None:
@@ -64,7 +89,7 @@ def check_annotator(recipe: Recipe) -> None:
             "out, or set `model.kind: policy` and `evaluate.sample_prompts`."
         )
     try:
-        opened = open_annotator(settings)
+        opened = open_annotator(settings.annotator, settings.annotator_kind)
     except LuceError as error:
         raise RecipeError(f"recipe.evaluate.annotator: {error}") from None
     if settings.best == "reward" and opened.grade is None:
@@ -88,7 +113,9 @@ def preferred(
     """
     groups = groups_for_samples(data.held_out or data.train, recipe.evaluate.sample_prompts)
     texts = texts_of(recipe, data, groups)
-    found = open_annotator(recipe.evaluate).preferences(texts, after, before)
+    settings = recipe.evaluate
+    opened = open_annotator(str(settings.annotator), settings.annotator_kind)
+    found = opened.preferences(texts, after, before)
     rate = win_rate_of_preferences(found, seed=recipe.train.seed)
     pairs = [
         JudgedPair("trained", i, p, new.tokens, old.tokens, "initial")

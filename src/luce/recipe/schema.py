@@ -188,11 +188,12 @@ class Online(Section):
     annotator_kind: Literal["reward", "pairwise", "policy"] | None = Field(
         default=None, description="of that model, where it does not say so itself"
     )
-    temperature_of_choice: float = Field(
-        default=0.0,
-        ge=0.0,
-        description="of the annotator, in its own unit: preferences are drawn by the Luce rule; 0: "
-        "the better one always",
+    labels: Literal["hard", "soft", "drawn"] = Field(
+        default="hard",
+        description="of a pair: the better one is preferred; with its probability; or drawn by it",
+    )
+    label_temperature: float = Field(
+        default=1.0, gt=0.0, description="of soft and drawn labels, in the unit of the reward"
     )
     select: Literal[
         "best_vs_worst",
@@ -206,6 +207,12 @@ class Online(Section):
         "rejection",
         "widest",
     ] = Field(default="best_vs_worst", description="which pairs the samples of a prompt give")
+    length_penalty: float = Field(
+        default=0.0, ge=0.0, description="reward that a token costs in `length_penalized`"
+    )
+    acceptance_beta: float = Field(
+        default=1.0, gt=0.0, description="of the policy exp(r / beta) that `rejection` samples"
+    )
     train_on: Literal["latest", "union", "replay"] = Field(
         default="latest", description="rows of this round, of all, or of this and some earlier ones"
     )

@@ -151,7 +151,8 @@ class Watch:
 
     @cached_property
     def _annotator(self) -> Opened:
-        return open_annotator(self.recipe.evaluate)
+        settings = self.recipe.evaluate
+        return open_annotator(str(settings.annotator), settings.annotator_kind)
 
     @cached_property
     def _texts(self) -> Sequence[Any]:
