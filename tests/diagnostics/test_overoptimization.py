@@ -133,6 +133,13 @@ def test_a_guard_trusts_a_certain_point_more_than_a_lucky_one():
     assert decision.keep == 1
 
 
+def test_a_policy_that_returns_to_the_initial_one_made_a_trade():
+    """Gold falls from 1 to 0.8, and KL from 2 to 1."""
+    way = [(0.0, 0.0), (2.0, 1.0), (1.5, 0.9), (1.0, 0.8), (0.9, 0.75)]
+    assert alarm([Point(kl, gold, gold, 0.01) for kl, gold in way]) is None
+    assert alarm([Point(2.0, gold, gold, 0.01) for _, gold in way]) is not None
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0, 0.5))
 def test_no_alarm_without_a_fall(steps, error):
     assert alarm([Point(1.0, 1.0, g, error) for g in itertools.accumulate(steps)]) is None

@@ -88,7 +88,7 @@ def test_the_rare_are_worse_on_average_in_the_long_tail():
     assert world.reference.exp()[0, 0, 0] / world.reference.exp()[0, 0, 9] == pytest.approx(10.0)
     reward = world.reward[:, 0]
     assert reward[:, :20].mean() > reward[:, 200:].mean() + 1.0
-    assert reward.std() == pytest.approx(math.sqrt(1 + 0.25), abs=0.1)  # Var log k → 1
+    assert reward.std() == pytest.approx(math.sqrt(0.49 + 0.36), abs=0.1)  # Var log k → 1
 
 
 def test_the_fit_is_the_minimum_that_scipy_finds():

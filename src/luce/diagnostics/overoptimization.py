@@ -162,10 +162,11 @@ class Decision:
 class Guard:
     """Watches gold reward point after point, in the order of training, and says when to stop.
 
-    Gold has fallen at a point if its interval lies wholly below that of an earlier point. The guard
-    speaks when it has fallen at `patience` points in a row: noise around a curve that does not fall
-    seldom does that. At the defaults a flat curve of 20 equally noisy points raises an alarm in
-    2 runs of 100, a rising one less often.
+    Gold has fallen at a point if its interval lies wholly below that of an earlier point with no
+    more KL: more was spent and less was got. (A policy that returns towards π₀ and gives up some
+    gold has made a trade.) The guard speaks when gold has fallen at `patience` points in a row:
+    noise around a curve that does not fall seldom does that. At the defaults a flat curve of 20
+    equally noisy points raises an alarm in 2 runs of 100, a rising one less often.
 
     What is lost is told as a share of what was gained: `stop` up to `tolerance`, `roll_back` above.
 
@@ -189,7 +190,8 @@ class Guard:
 
     def step(self, point: Point) -> Decision:
         """Take the next point and judge."""
-        floor = max((self._low(p) for p in self.points), default=-math.inf)
+        nearer = (self._low(p) for p in self.points if p.kl <= point.kl)
+        floor = max(nearer, default=-math.inf)
         fallen = point.gold + self.z * point.gold_error < floor
         self._below = self._below + 1 if fallen else 0
         self.points.append(point)

@@ -1,1 +1,33 @@
 """The experiments of the papers, each a small file: a world, a method, a figure, a table."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from luce.errors import LuceError, did_you_mean
+
+if TYPE_CHECKING:
+    from luce.lab.experiment import Experiment
+
+EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "online-regret": (
+        "luce.lab.online_regret:EXPERIMENT",
+        "Learning in rounds against learning offline, on exact linear worlds.",
+    ),
+    "over-optimization": (
+        "luce.lab.over_optimization:EXPERIMENT",
+        "The proxy rises while the gold reward falls, and a guard stops before.",
+    ),
+}
+"""Experiment → where it lives, and its line in `luce lab list`."""
+
+
+def load(name: str) -> "Experiment":
+    """The experiment of that name.
+
+    Raises:
+        LuceError: there is none.
+    """
+    if name not in EXPERIMENTS:
+        raise LuceError(f"luce lab: no experiment {name!r}. {did_you_mean(name, EXPERIMENTS)}")
+    module, attribute = EXPERIMENTS[name][0].split(":")
+    return getattr(import_module(module), attribute)

@@ -194,13 +194,13 @@ def cover(
 
 def long_tail(worlds: int, seed: int = 0, actions: int = 400) -> LinearWorld:
     """One context, one-hot features (a table of rewards), π₀(k) ∝ 1/k (Zipf), and rare actions
-    worse on average: r*(k) = −½ log k + N(0, 1), up to a constant. η = ½."""
+    worse on average: r*(k) = −0.6 log k + 0.7 N(0, 1), up to a constant. η = ½."""
     generator = torch.Generator().manual_seed(seed)
     rank = torch.arange(1, actions + 1, dtype=torch.float64).log()
     noise = torch.randn(worlds, actions, generator=generator, dtype=torch.float64)
     features = torch.eye(actions, dtype=torch.float64).expand(worlds, 1, actions, actions)
     reference = (-rank).log_softmax(-1).expand(worlds, 1, actions)
-    return LinearWorld(features, noise - 0.5 * (rank - rank.mean()), reference, 0.5)
+    return LinearWorld(features, 0.7 * noise - 0.6 * (rank - rank.mean()), reference, 0.5)
 
 
 LINEAR_WORLDS: dict[str, Callable[..., LinearWorld]] = {

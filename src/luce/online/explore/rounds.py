@@ -17,7 +17,7 @@ from luce.online.explore.explorers import BestWorst, Candidates, Enhancer, Explo
 from luce.online.explore.uncertainty import Covariance
 
 RIDGE = 1e-2
-"""Of the likelihood, and λ of Σ."""
+"""Of the likelihood unless said otherwise, and λ of Σ."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Trajectory:
         deployed_regret: J(π*) − J(π_t) of the policy itself; the same with a fixed reference.
         deployed_kl: KL(π_t ‖ π₀), nats.
         deployed_reward: E_π_t[r*].
+        theta: of r̂.
     """
 
     comparisons: Int[Tensor, " rounds"] = field(repr=False)
@@ -59,6 +60,7 @@ class Trajectory:
     deployed_regret: Float[Tensor, "rounds worlds"] = field(repr=False)
     deployed_kl: Float[Tensor, "rounds worlds"] = field(repr=False)
     deployed_reward: Float[Tensor, "rounds worlds"] = field(repr=False)
+    theta: Float[Tensor, "rounds worlds d"] = field(repr=False)
 
 
 def _two_samples(d: int, worlds: tuple[int, ...]) -> Explorer:
@@ -79,13 +81,18 @@ STRATEGIES: dict[str, Strategy] = {
     "best_worst": Strategy("online, best and worst of 8", _best_worst, n=8),
     "enhancer_actions": Strategy("enhancer, all actions", _enhancer, candidates="actions"),
     "enhancer_samples": Strategy("enhancer, 8 samples", _enhancer, n=8),
-    "moving": Strategy("two samples, moving π_ref", _two_samples, reference="previous_round"),
+    "moving": Strategy("two samples, moving reference", _two_samples, reference="previous_round"),
 }
 """Ways to spend comparisons."""
 
 
 def learn(
-    world: LinearWorld, strategy: Strategy, seed: int, rounds: int = 12, comparisons: int = 50
+    world: LinearWorld,
+    strategy: Strategy,
+    seed: int,
+    rounds: int = 12,
+    comparisons: int = 50,
+    ridge: float = RIDGE,
 ) -> Trajectory:
     """Learn in rounds, in all worlds at once.
 
@@ -95,6 +102,7 @@ def learn(
         seed: of samples, labels and ties.
         rounds: T.
         comparisons: m, asked in each round and world.
+        ridge: of the likelihood.
     """
     generator = torch.Generator().manual_seed(seed)
     worlds, d = world.theta.shape
@@ -118,7 +126,7 @@ def learn(
         drawn = torch.rand(chance.shape, generator=generator, dtype=chance.dtype)
         asked.append(candidates.compared(pairs))
         answers.append((drawn < chance).to(chance.dtype))
-        theta = fit_theta(torch.cat(asked, 1), torch.cat(answers, 1), RIDGE)
+        theta = fit_theta(torch.cat(asked, 1), torch.cat(answers, 1), ridge)
         fitted = world.tilt(world.rewards(theta))
         moving = strategy.reference == "previous_round"
         policy = world.tilt(world.rewards(theta), policy) if moving else fitted
@@ -128,6 +136,7 @@ def learn(
                 world.regret(policy),
                 world.kl(policy),
                 world.expected_reward(policy),
+                theta,
             )
         )
     counts = comparisons * torch.arange(1, rounds + 1)

@@ -1,0 +1,73 @@
+"""`luce lab`."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+lab = App(name="lab")
+
+
+@lab.default
+def experiment(
+    name: str,
+    /,
+    *,
+    seeds: int | None = None,
+    quick: bool = False,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """An experiment of the papers: its figures, and its numbers against what was expected.
+
+    Exit code 1 where a number is not what was expected.
+
+    Parameters
+    ----------
+    name
+        One of `luce lab list`.
+    seeds
+        Worlds or runs that everything is averaged over. Default: the experiment's own.
+    quick
+        Fewer seeds, under a minute on one core.
+    out
+        The folder for figures (PNG and SVG) and numbers.json. Default: lab/NAME.
+    json
+        Print the numbers as JSON.
+    """
+    from luce.cli.output import print_json, say
+    from luce.errors import LuceError
+    from luce.lab import load, write
+
+    if seeds is not None and seeds < 2:
+        raise LuceError(f"--seeds: {seeds} must be 2 or more, for an interval over them.")
+    chosen = load(name)
+    count = seeds or (chosen.quick_seeds if quick else chosen.seeds)
+    result = chosen.run(count, quick)
+    folder = out or Path("lab") / name
+    written = write.save(folder, chosen, result, count, quick)
+    if json:
+        print_json(write.plain(chosen, result, count, quick))
+    else:
+        print(*write.lines(chosen, result), sep="\n")
+    say(f"Written to {folder}: {', '.join(path.name for path in written)}.")
+    return 0 if result.passed else 1
+
+
+@lab.command(name="list")
+def list_experiments(*, json: bool = False) -> None:
+    """The experiments there are.
+
+    Parameters
+    ----------
+    json
+        Print them as JSON.
+    """
+    from luce.cli.output import print_json
+    from luce.lab import EXPERIMENTS
+
+    if json:
+        print_json({name: line for name, (_, line) in EXPERIMENTS.items()})
+        return
+    width = max(map(len, EXPERIMENTS))
+    for name, (_, line) in EXPERIMENTS.items():
+        print(f"{name:{width}}  {line}")
