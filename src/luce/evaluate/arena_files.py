@@ -51,7 +51,7 @@ def read_battles(path: str | Path) -> Battles:
         a, b = text(record, "model_a", place), text(record, "model_b", place)
         if a == b:
             raise RowError(place, "model_b", "value", f"{a} is compared with itself. Leave it out.")
-        votes.append(Vote(a, b, _WINNERS[winner], _question((place, record))))
+        votes.append(Vote(a, b, _WINNERS[winner], question_of((place, record))))
     everywhere = {votes[0].a, votes[0].b}
     for vote in votes:
         everywhere &= {vote.a, vote.b}
@@ -93,7 +93,7 @@ def read_judgments(path: str | Path, baseline: str | None = None, strong: int = 
                 continue
             p, weight = _read_label(score, strong, (place, record), number)
             a_wins = p if number == 0 else 1 - p
-            votes.append(Vote(named, model, a_wins, _question((place, record)), weight))
+            votes.append(Vote(named, model, a_wins, question_of((place, record)), weight))
     if not votes:
         raise DataError(f"{path}: no game has a verdict. Ask the judge again.")
     return Battles(tuple(votes), dict(missing), known)
@@ -124,21 +124,45 @@ def read_answers(path: str | Path) -> dict[tuple[str, str], Style]:
             if isinstance(metadata, dict) and has:
                 style = style_of_metadata(metadata)
             else:
-                style = style_of(_answer((place, record)))
+                style = style_of(answer_of((place, record)))
         except (KeyError, TypeError, ValueError) as error:
             told = f"{error} is missing or no number. Give all four counts, or none."
             raise RowError(place, "conv_metadata", "value", told) from error
-        found[model, _question((place, record))] = style
+        found[model, question_of((place, record))] = style
     return found
 
 
-def _question(row: Placed) -> str:
+def question_of(row: Placed) -> str:
+    """The name of a row's question, `question_id` or `uid`, as text.
+
+    Raises:
+        RowError: it is missing, or neither text nor number.
+    """
     place, record = row
     value = wanted(record, _QUESTION, place, "It names the question.")
     if value is None or isinstance(value, dict | list):
         told = f"a text or a number is expected, found {kind_of(value)}."
         raise RowError(place, "question_id", "value", told)
     return str(value)
+
+
+def answer_of(row: Placed) -> str:
+    """The text of a row's answer: the last turn of `choices[0].turns`, or the last of `messages`.
+
+    Raises:
+        RowError: it is not there.
+    """
+    place, record = row
+    if "choices" in record:
+        found = record["choices"][0]["turns"][-1] if record["choices"] else None
+    else:
+        messages = wanted(record, ("choices", "messages"), place)
+        found = messages[-1].get("content") if messages else None
+    if isinstance(found, dict):
+        found = found.get("content", found.get("answer"))
+    if not isinstance(found, str):
+        raise RowError(place, "choices", "value", "the answer's text is not there.")
+    return found
 
 
 def _scores(row: Placed) -> list[Any]:
@@ -163,17 +187,3 @@ def _read_label(score: Any, strong: int, row: Placed, number: int) -> tuple[floa
         return 0.5, 1.0
     told = f"{score!r} is no verdict. Known: A>>B, A>B, A=B, B>A, B>>A; null where there is none."
     raise RowError(row[0], f"games[{number}].score", "value", told)
-
-
-def _answer(row: Placed) -> str:
-    place, record = row
-    if "choices" in record:
-        found = record["choices"][0]["turns"][-1] if record["choices"] else None
-    else:
-        messages = wanted(record, ("choices", "messages"), place)
-        found = messages[-1].get("content") if messages else None
-    if isinstance(found, dict):
-        found = found.get("content", found.get("answer"))
-    if not isinstance(found, str):
-        raise RowError(place, "choices", "value", "the answer's text is not there.")
-    return found
