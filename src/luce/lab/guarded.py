@@ -1,9 +1,12 @@
 """What a guard against over-optimization does with a path whose exact gold reward is known."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from luce.diagnostics.overoptimization import Decision, Guard, Point
 from luce.lab.tilts import Tilts
@@ -86,7 +89,11 @@ def watch(seen: Seen) -> Watch:
     return Watch(None, len(seen.gold) - 1, fall, fall, fall)
 
 
-def column(watches: list[Watch], name: str) -> torch.Tensor:
-    """One number of each, `alarm` as 0 or 1."""
-    values = [float(w.alarm is not None) if name == "alarm" else getattr(w, name) for w in watches]
-    return torch.tensor(values, dtype=torch.float64)
+def column(watches: Sequence[Watch], of: Callable[[Watch], float]) -> Float[Tensor, " watches"]:
+    """One number of each."""
+    return torch.tensor([of(found) for found in watches], dtype=torch.float64)
+
+
+def spoke(found: Watch) -> float:
+    """1 where the guard raised an alarm, 0 where it did not."""
+    return float(found.alarm is not None)

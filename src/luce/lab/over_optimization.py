@@ -2,7 +2,7 @@
 offline data and for rounds of online data; what Gao's curve makes of it, and what a guard does."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from luce.diagnostics.overoptimization import Form, GoldCurve, Point, best_of_n_kl, fit_gold_curve
 from luce.lab.experiment import Check, Experiment, Result, above, below, near, over_seeds
 from luce.lab.figures import legend_below, line_with_band, panels
-from luce.lab.guarded import GOLD_ERROR, Watch, column, seen_along, seen_in_rounds, watch
+from luce.lab.guarded import GOLD_ERROR, Watch, column, seen_along, seen_in_rounds, spoke, watch
 from luce.lab.tilts import Tilts, tilts
 from luce.models.tabular import LinearWorld, long_tail
 from luce.online.explore import STRATEGIES, Trajectory, learn
@@ -77,8 +77,8 @@ def _learned(world: LinearWorld, name: str, rounds: int, comparisons: int) -> Tr
             reference=world.reference[w : w + 1],
         )
         found.append(learn(alone, STRATEGIES[name], 1000 + w, rounds, comparisons, RIDGE))
-    columns = zip(*([*vars(one).values()][1:] for one in found), strict=True)
-    return Trajectory(found[0].comparisons, *(torch.cat(column, 1) for column in columns))
+    of_worlds = zip(*(astuple(one)[1:] for one in found), strict=True)
+    return Trajectory(found[0].comparisons, *(torch.cat(values, 1) for values in of_worlds))
 
 
 def _fit(path: Tilts, form: Form) -> GoldCurve:
@@ -124,17 +124,15 @@ def _path_checks(paths: Mapping[str, Tilts]) -> list[Check]:
 def _guard_checks(offline: list[Watch], rounds: list[Watch]) -> list[Check]:
     falls = [w for w in offline if w.fall > 0.5]
     stop, kept = (
-        over_seeds(column(falls, "lost_at_stop")),
-        over_seeds(column(falls, "lost_at_kept")),
+        over_seeds(column(falls, lambda w: w.lost_at_stop)),
+        over_seeds(column(falls, lambda w: w.lost_at_kept)),
     )
     return [
-        near(
-            "guard, paths that fall by > 0.5: alarms", over_seeds(column(falls, "alarm")), 1.0, 0.0
-        ),
+        near("guard, paths that fall by > 0.5: alarms", over_seeds(column(falls, spoke)), 1.0, 0.0),
         below("guard: gold lost where it stops", stop, 0.3),
         below("guard: gold lost at the point kept", kept, 0.15),
         near(
-            "guard, rounds of the online run: alarms", over_seeds(column(rounds, "alarm")), 0.0, 0.0
+            "guard, rounds of the online run: alarms", over_seeds(column(rounds, spoke)), 0.0, 0.0
         ),
     ]
 
@@ -186,10 +184,15 @@ def _fitted(fits: Fits) -> list[dict[str, Any]]:
 
 
 def _guards(watches: Mapping[str, list[Watch]]) -> list[dict[str, Any]]:
-    names = ("alarm", "lost_at_stop", "lost_at_kept", "fall")
     return [
-        {"data": label, "gold_error": GOLD_ERROR}
-        | {k: v for name in names for k, v in over_seeds(column(found, name)).flat(name).items()}
+        {
+            "data": label,
+            "gold_error": GOLD_ERROR,
+            **over_seeds(column(found, spoke)).flat("alarm"),
+            **over_seeds(column(found, lambda w: w.lost_at_stop)).flat("lost_at_stop"),
+            **over_seeds(column(found, lambda w: w.lost_at_kept)).flat("lost_at_kept"),
+            **over_seeds(column(found, lambda w: w.fall)).flat("fall"),
+        }
         for label, found in watches.items()
     ]
 
@@ -197,6 +200,7 @@ def _guards(watches: Mapping[str, list[Watch]]) -> list[dict[str, Any]]:
 def _verdict(paths: Mapping[str, Tilts], offline: list[Watch], rounds: list[Watch]) -> str:
     few, online = paths[FEW], paths[ONLINE]
     alarms = sum(w.alarm is not None for w in rounds)
+    below_peak = column(offline, lambda w: w.lost_at_stop).mean()
     more = ", ".join(
         f"{path.lost().mean():.2f} with {label.split()[1]}"
         for label, path in paths.items()
@@ -206,9 +210,8 @@ def _verdict(paths: Mapping[str, Tilts], offline: list[Watch], rounds: list[Watc
         f"Holds. The proxy rises all the way; gold peaks at KL {few.peak()[0].mean():.1f} and "
         f"loses {few.lost().mean():.2f} by the end. More comparisons from π₀ do not mend it "
         f"({more}): actions that π₀ hardly takes stay unseen. Rounds online do, mostly: "
-        f"{online.lost().mean():.2f} lost. The guard stops "
-        f"{column(offline, 'lost_at_stop').mean():.2f} below the peak on average, and raises "
-        f"{alarms} alarms in {len(rounds)} online runs."
+        f"{online.lost().mean():.2f} lost. The guard stops {below_peak:.2f} below the peak on "
+        f"average, and raises {alarms} alarms in {len(rounds)} online runs."
     )
 
 

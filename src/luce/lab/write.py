@@ -62,7 +62,8 @@ def lines(experiment: Experiment, result: Result) -> Iterator[str]:
 def table(checks: tuple[Check, ...]) -> Iterator[str]:
     """One row a check: whether it passed, what it is of, what was found and what was expected."""
     found = [_digits(check) for check in checks]
-    right = [max(map(len, column)) for column in (found, [check.expected for check in checks])]
+    columns = (["found", *found], ["expected", *(check.expected for check in checks)])
+    right = [max(map(len, column)) for column in columns]
     left = WIDTH - sum(right) - 6
     yield f"  {'':{left}}  {'found':{right[0]}}  expected"
     for check, number in zip(checks, found, strict=True):
