@@ -1,0 +1,104 @@
+"""The loop with a run folder around it: metrics and rounds on disk, checkpoints, exact resume.
+
+`metrics.jsonl` and `rounds.jsonl` hold no times, so a resumed run writes the same bytes as an
+uninterrupted one; times go to `timing.jsonl`.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from luce.files import write_jsonl
+from luce.online.rl.trainer import RLTrainer
+from luce.train.checkpoint import save_checkpoint
+from luce.train.fit import (
+    TERMINATED,
+    RunFolder,
+    Watcher,
+    _append,
+    _keep_lines,
+    _sigterm_noted,
+    _timing,
+    _whole_lines,
+    resumable,
+)
+from luce.train.trainer import NonFiniteStep
+
+
+def rl_fit(
+    trainer: RLTrainer,
+    folder: RunFolder,
+    identity: Mapping[str, Any],
+    resume: bool = False,
+    allow_change: Sequence[str] = (),
+    watcher: Watcher | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Train to the end; yield every record as it is written: of split `train`, `samples` and
+    `round`, and notes.
+
+    Args:
+        identity: what must not change between a run and its resumption; kept in checkpoints.
+        resume: go on from the newest good checkpoint, if there is one.
+        allow_change: keys of `identity` that may differ on resume.
+        watcher: looks at the policy in training; its records are written as well.
+
+    Raises:
+        CheckpointError: nothing good to resume from, or the run has changed.
+        NonFiniteStep: see `RLTrainer.steps`; the prompts are in `nonfinite.jsonl`.
+        SystemExit: 143 after a SIGTERM, with the checkpoint of the last step saved.
+    """
+    if resume:
+        checkpoint, damaged = resumable(folder, identity, allow_change)
+        for line in damaged:
+            yield {"split": "note", "note": f"{line} Going back to an older checkpoint."}
+        if checkpoint is not None:
+            trainer.restore(checkpoint.tensors, checkpoint.values)
+            note = f"Resumed at step {trainer.step} from {checkpoint.path}."
+            yield {"split": "note", "note": note}
+    ledger = folder.path / "rounds.jsonl"
+    _keep_lines(folder, trainer.step, fresh=trainer.step == 0)
+    if ledger.exists():  # a round whose first step is still to come is written again
+        write_jsonl(ledger, [r for r in _whole_lines(ledger) if r["step"] < trainer.step])
+    started = time.perf_counter()
+    with (
+        _sigterm_noted() as stop,
+        _append(folder.metrics, True) as write,
+        _append(folder.timing, True) as tell,
+        _append(ledger, True) as note_round,
+    ):
+        for record in _steps(trainer, folder):
+            if record["split"] == "round":
+                yield note_round(record)
+                continue
+            yield write(record)
+            tell(_timing(record, time.perf_counter() - started))
+            step, last = trainer.step, trainer.step == trainer.total_steps
+            if watcher is not None and watcher.due(step, last):
+                yield write(watcher.look())
+            if step % trainer.settings.save_steps == 0 or last or stop["now"]:
+                _save(trainer, folder, identity)
+            if stop["now"]:
+                raise SystemExit(TERMINATED)
+            started = time.perf_counter()
+
+
+def _steps(trainer: RLTrainer, folder: RunFolder) -> Iterator[dict[str, Any]]:
+    try:
+        yield from trainer.steps()
+    except NonFiniteStep as error:
+        rows = [
+            {"file": b.group.place.file, "line": b.group.place.line, "id": b.group.id,
+             "step": trainer.step + 1, "cost": str(b.cost)}
+            for b in error.bad
+        ]  # fmt: skip
+        write_jsonl(folder.path / "nonfinite.jsonl", rows)
+        raise
+
+
+def _save(trainer: RLTrainer, folder: RunFolder, identity: Mapping[str, Any]) -> None:
+    """A checkpoint; then the blocks of rounds that the oldest one is past are let go."""
+    tensors, values = trainer.state()
+    keep = trainer.settings.save_total_limit
+    save_checkpoint(folder.checkpoints, trainer.step, tensors, values, identity, keep)
+    kept = [int(path.name.removeprefix("step-")) for path in folder.checkpoints.glob("step-*")]
+    trainer.rounds.forget(before=min(kept) // trainer.steps_per_round + 1)
