@@ -124,9 +124,7 @@ def nash_equilibrium(preference: Float[Tensor, "n n"]) -> TabularPolicy:
     return actions(n).weights(torch.from_numpy(np.clip(found.x[:n], 0, None)))
 
 
-def geometric_mixture(
-    policies: Sequence[TabularPolicy], weights: Sequence[float]
-) -> TabularPolicy:
+def geometric_mixture(policies: Sequence[TabularPolicy], weights: Sequence[float]) -> TabularPolicy:
     """∝ Π πᵢ^wᵢ, weights ≥ 0 with sum 1: of whole responses, where each outcome is one. A policy of
     weight 0 does not count, even where it gives no probability.
 

@@ -65,9 +65,7 @@ def _simplex(axes: Axes, trajectories: Mapping[str, Trajectory], names: tuple[st
     game = next(iter(trajectories.values())).game
     goal = place(game.equilibrium.probability.unsqueeze(0))[0].tolist()
     axes.plot(*goal, marker="*", markersize=13, color="black", linestyle="none", zorder=5)
-    for corner, name, where in zip(
-        CORNERS.tolist(), names, ("top", "top", "bottom"), strict=True
-    ):
+    for corner, name, where in zip(CORNERS.tolist(), names, ("top", "top", "bottom"), strict=True):
         axes.annotate(name, corner, ha="center", va=where)
     axes.set_aspect("equal")
     axes.set_axis_off()

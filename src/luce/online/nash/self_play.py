@@ -45,15 +45,19 @@ def optimum(reach: float, steps: int = 200) -> Learner:
     """
 
     def learn(cost: Cost, logits: Tensor) -> Tensor:
-        width = 0.0
+        width, bent = 0.0, torch.zeros_like(logits, dtype=torch.bool)
         for _ in range(steps):
-            step = _newton_step(cost, logits)
+            step, bend = _newton_step(cost, logits)
+            if bool((bent & (bend == 0)).any()):
+                break  # the cost has gone flat for an action that is drawn
+            bent = bend > 0
             width = (step.max() - step.min()).item()
             logits = logits - step * min(1.0, reach / max(width, 1e-300))
             if width <= 1e-8 * reach:
                 return logits
-        if width <= 1e-2 * reach:
-            return logits  # of actions drawn once in 10^15 duels rounding leaves no more digits
+        else:
+            if width <= 1e-2 * reach:
+                return logits  # rounding leaves no more digits of an action drawn once in 10^15
         raise LuceError(
             f"The cost of these duels has no smallest value, or not within {steps} steps: as where "
             "some response won every duel. Let the learner be `descent`, or draw more duels."
@@ -69,13 +73,14 @@ def newton(steps: int = 1) -> Learner:
 
     def learn(cost: Cost, logits: Tensor) -> Tensor:
         for _ in range(steps):
-            logits = logits - _newton_step(cost, logits)
+            logits = logits - _newton_step(cost, logits)[0]
         return logits
 
     return learn
 
 
-def _newton_step(cost: Cost, logits: Tensor) -> Tensor:
+def _newton_step(cost: Cost, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The step, and how much the cost bends with each logit."""
     hessian = torch.autograd.functional.hessian(cost, logits)
     assert isinstance(hessian, Tensor)
     # in units of its own bend each action counts, however seldom it is drawn
@@ -83,7 +88,7 @@ def _newton_step(cost: Cost, logits: Tensor) -> Tensor:
     unit = torch.where(bend > 0, bend, 1.0).rsqrt() * (bend > 0)
     scaled = unit.unsqueeze(1) * hessian * unit
     inverse = torch.linalg.pinv(scaled, rtol=1e-11, hermitian=True)
-    return unit * (inverse @ (unit * _gradient(cost, logits)))
+    return unit * (inverse @ (unit * _gradient(cost, logits))), bend
 
 
 def descent(rate: float, steps: int = 1) -> Learner:
@@ -222,7 +227,7 @@ def sppo(step: float) -> Method:
     """
     if not step > 0:
         raise LuceError(f"step: {step:g} must be greater than 0.")
-    return Method(presets.sppo(beta=1 / step), newton(5), anchor=0.0)
+    return Method(presets.sppo(beta=1 / step), newton(2), anchor=0.0)
 
 
 def regularized_sppo(game: Game, step: float | None = None) -> Method:
@@ -234,7 +239,7 @@ def regularized_sppo(game: Game, step: float | None = None) -> Method:
         step: κ, by default `game.damping`.
     """
     kappa = game.damping if step is None else step
-    return Method(presets.sppo(beta=game.priced() / kappa), newton(5), anchor=kappa)
+    return Method(presets.sppo(beta=game.priced() / kappa), newton(2), anchor=kappa)
 
 
 def _rate(game: Game, rate: float | None) -> float:
