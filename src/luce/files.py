@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def fsync_folder(folder: Path) -> None:
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write beside the target, fsync, rename: readers see the old file or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    # hosts that share a folder may have processes of the same number
+    aside = path.with_name(f".{path.name}.partial-{platform.node()}-{os.getpid()}")
     data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     try:
         with open(aside, "wb") as stream:

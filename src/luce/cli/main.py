@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": ("luce.cli.demo:demo", "The main job on a built-in world: no network, minutes."),
     "check": ("luce.cli.check:check", "Read a recipe and its data; show what would be trained."),
     "train": ("luce.cli.train:train", "Train what a recipe says."),
+    "online": ("luce.cli.online:online", "Rounds of sampling, judging and training."),
     "cost": ("luce.cli.cost:cost", "Costs and margins of given token log-probabilities."),
     "report": ("luce.cli.report:report", "Write the report of a run, or compare several."),
     "new-model": ("luce.cli.new_model:new_model", "A new tokenizer and a small, untrained model."),

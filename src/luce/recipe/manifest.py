@@ -38,7 +38,12 @@ NOT_IDENTITY = (
     "train.save_steps",
     "train.save_total_limit",
     "train.report_to",
-    "evaluate",
+    "evaluate.sample_prompts",
+    "evaluate.max_new_tokens",
+    "evaluate.temperature",
+    "evaluate.annotator",
+    "evaluate.annotator_kind",
+    "evaluate.max_kl",
 )
 """Recipe keys that change what a run tells, not what it computes: free to differ on resume."""
 

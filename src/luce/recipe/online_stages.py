@@ -17,7 +17,7 @@ from luce.files import write_jsonl
 from luce.models.engine import Sample, SamplingSettings, generate
 from luce.models.policy import CausalPolicy
 from luce.online.blocks import Blocks
-from luce.recipe.online_prompts import Prompt
+from luce.recipe.online_prompts import Prompt, read_lines
 from luce.recipe.preferred import Opened
 from luce.recipe.sampling import token_log_probs
 from luce.recipe.schema import Online, Recipe
@@ -61,6 +61,19 @@ class Stage:
         """The prompts of a block."""
         size = self.online.block
         return self.prompts[block * size : (block + 1) * size]
+
+    def samples_of(self, block: int) -> list[dict[str, Any]]:
+        """The samples of a block: of its own file, or once that is tidied away out of the whole."""
+        blocks = self.blocks("samples")
+        if block not in blocks.missing():
+            return blocks.rows_of(block)
+        size = self.online.block
+        return read_lines(self.folder / "samples.jsonl")[block * size : (block + 1) * size]
+
+    def release(self) -> None:
+        """Let go of the models."""
+        self.__dict__.pop("loaded", None)
+        self.__dict__.pop("opened", None)
 
     @cached_property
     def opened(self) -> Opened:
@@ -123,7 +136,7 @@ def sample_block(stage: Stage, block: int) -> list[dict[str, Any]]:
 def judge_block(stage: Stage, block: int) -> list[dict[str, Any]]:
     """Rewards of the samples of a block, or who beats whom: one row a prompt. Equal texts are
     judged once, and what is not judged is counted by reason."""
-    rows = stage.blocks("samples").rows_of(block)
+    rows = stage.samples_of(block)
     kept = [_kept(row["samples"], stage.online) for row in rows]
     texts = [
         [row["samples"][j]["text"] for j in places]

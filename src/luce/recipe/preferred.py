@@ -116,21 +116,36 @@ def preferred(
     settings = recipe.evaluate
     opened = open_annotator(str(settings.annotator), settings.annotator_kind)
     found = opened.preferences(texts, after, before)
-    rate = win_rate_of_preferences(found, seed=recipe.train.seed)
+    seed, name = recipe.train.seed, str(settings.annotator)
+    return compared(found, after, before, against="initial", annotator=name, seed=seed), found
+
+
+def compared(
+    preferences: Sequence[float],
+    ours: Sequence[Generation],
+    theirs: Sequence[Generation],
+    *,
+    against: str,
+    annotator: str,
+    seed: int,
+) -> dict[str, Any]:
+    """`win_rate` and `length_controlled` of P(ours ≻ theirs) on each prompt, as evaluation.json has
+    them."""
+    rate = win_rate_of_preferences(preferences, seed=seed)
     pairs = [
-        JudgedPair("trained", i, p, new.tokens, old.tokens, "initial")
-        for i, (p, new, old) in enumerate(zip(found, after, before, strict=True))
+        JudgedPair("trained", i, p, new.tokens, old.tokens, against)
+        for i, (p, new, old) in enumerate(zip(preferences, ours, theirs, strict=True))
     ]
-    equal = length_controlled_win_rate(pairs, seed=recipe.train.seed)["trained"]
+    equal = length_controlled_win_rate(pairs, seed=seed)["trained"]
     controlled = equal.length_controlled.flat("value") | {
         "n": equal.length_controlled.n,
         "standard_error": equal.standard_error,
         "longer": equal.longer,
     }
     return {
-        "win_rate": rate.record(against="initial", annotator=str(recipe.evaluate.annotator)),
+        "win_rate": rate.record(against=against, annotator=annotator),
         "length_controlled": controlled,
-    }, found
+    }
 
 
 def texts_of(recipe: Recipe, data: Data, groups: Sequence[Group]) -> list[Text]:

@@ -1,0 +1,200 @@
+"""The report of an online run: one self-contained page, report.html."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from luce.errors import LuceError
+from luce.files import write_atomic
+from luce.report.numbers import is_number, number, number_range, percent, percent_range
+from luce.report.page import pretty_json, render
+from luce.report.plots import COLORS, FAINT, library_style
+from luce.report.run import dig
+from luce.report.svg import inline_svg
+
+Line = Mapping[str, Any]
+
+_ROLES = {"annotator": "single", "gold": "chosen"}
+"""Who judges, and the color in figures."""
+
+
+def write_online_report(folder: Path | str) -> Path:
+    """Write report.html into the folder of an online run; returns its path.
+
+    Raises:
+        LuceError: the folder holds no online run, or no round of it is done.
+    """
+    folder = Path(folder)
+    path = folder / "rounds.jsonl"
+    if not path.exists():
+        raise LuceError(f"{path}: missing. Give the folder of `luce online` with a round done.")
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    started = folder / "initial.json"
+    start = json.loads(started.read_text("utf-8")) if started.exists() else {}
+    recipe = (folder / "recipe.yaml").read_text("utf-8")
+    write_atomic(folder / "report.html", online_page(manifest, start, lines, recipe))
+    return folder / "report.html"
+
+
+def online_page(manifest: Line, start: Line, lines: Sequence[Line], recipe: str) -> str:
+    """The page.
+
+    Args:
+        start: what the policy answered before the first round (`initial.json`).
+        lines: of rounds.jsonl, one at least.
+    """
+    return render(
+        "online.html.j2",
+        {
+            "name": manifest["name"],
+            "verdict": verdict(lines),
+            "manifest": pretty_json(manifest),
+            "objective": manifest["objective"],
+            "annotator": manifest["annotator"],
+            "gold": manifest["gold"],
+            "rounds": [_row(line) for line in lines],
+            "curves": [
+                (title, note, inline_svg(figure, name, title, words))
+                for name, title, note, figure, words in _figures(start, lines)
+            ],
+            "recipe": recipe,
+        },
+    )
+
+
+def verdict(lines: Sequence[Line]) -> list[str]:
+    """What the rounds came to, in sentences."""
+    last, said = lines[-1], []
+    whole = f"{len(lines)} round{'s' if len(lines) > 1 else ''}"
+    for role, words in (("gold", "the gold annotator"), ("annotator", "the annotator")):
+        rate = dig(last, f"evaluation.{role}.initial.win_rate")
+        if rate is None:
+            continue
+        verb = (
+            "beats" if rate["low"] > 0.5 else "loses to" if rate["high"] < 0.5 else "is level with"
+        )
+        said.append(
+            f"After {whole} and {last['annotations_so_far']:,} annotations the policy {verb} the "
+            f"one it began as by {words}: it wins {percent(rate['value'])} "
+            f"({percent_range(rate['low'], rate['high'])}) of {rate['n']:,} held-out prompts."
+        )
+    kl = dig(last, "kl.initial")
+    if kl is not None:
+        said.append(
+            f"It is {number(kl['value'])} nats per response away from it "
+            f"({number_range(kl['low'], kl['high'])}, on its own responses)."
+        )
+    return said or [f"{whole} are done; no prompts were held out, so nothing was compared."]
+
+
+def _row(line: Line) -> dict[str, Any]:
+    def rate(role: str, against: str) -> str:
+        found = dig(line, f"evaluation.{role}.{against}.win_rate")
+        if found is None:
+            return "–"
+        return f"{percent(found['value'])} ({percent_range(found['low'], found['high'])})"
+
+    def estimate(path: str) -> str:
+        found = dig(line, path)
+        if found is None or not is_number(found.get("value")):
+            return "–"
+        return f"{number(found['value'])} ({number_range(found['low'], found['high'])})"
+
+    lost = {**line["left_out"], **line["no_row"]}
+    return {
+        "number": line["round"],
+        "prompts": line["prompts"],
+        "samples": line["samples"],
+        "annotations": line["annotations"],
+        "rows": line["rows"],
+        "trained_rows": line["trained_rows"],
+        "lost": ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in lost.items()) or "–",
+        "reference": line["reference"]["is"],
+        "annotator": rate("annotator", "initial"),
+        "gold": rate("gold", "initial"),
+        "previous": rate("annotator", "previous"),
+        "kl": estimate("kl.initial"),
+        "length": estimate("evaluation.length"),
+        "gap": f"{line['sampler_gap']['mean']:.1e}",
+        "saved": percent(1 - line["tokens"]["shared"] / line["tokens"]["unshared"]),
+    }
+
+
+def _figures(start: Line, lines: Sequence[Line]) -> list[tuple[str, str, str, Figure, str]]:
+    """(name, title, note, figure, in words) of what the rounds have numbers for."""
+    half = [(0, 0.5, 0.5, 0.5)]
+    zero = [(0, 0.0, 0.0, 0.0)]
+    parts = [
+        ("win_rate", "Win rate over the policy it began as", "share of prompts", 0.5,
+         {role: half + _points(lines, f"evaluation.{role}.initial.win_rate") for role in _ROLES},
+         "On held-out prompts, ties half. Bars: 95 % intervals."),
+        ("reward", "Reward of answers", "reward", None,
+         {role: _begin(start, f"{role}.reward") + _points(lines, f"evaluation.{role}.reward")
+          for role in _ROLES},
+         "Mean over held-out prompts. A gold that falls while the other rises is over-optimised."),
+        ("kl", "KL from the policy it began as", "nats per response", 0.0,
+         {"annotator": zero + _points(lines, "kl.initial")},
+         "Estimated on the policy's own answers, response tokens only."),
+        ("length", "Length of answers", "tokens", None,
+         {"annotator": _begin(start, "length") + _points(lines, "evaluation.length")},
+         "Mean over held-out prompts."),
+    ]  # fmt: skip
+    found = []
+    for name, title, unit, level, series, note in parts:
+        drawn = {role: points for role, points in series.items() if len(points) > 1}
+        if drawn:
+            words = "; ".join(
+                f"{role}: " + ", ".join(f"{number(v)} at {x}" for x, v, _, _ in points)
+                for role, points in drawn.items()
+            )
+            found.append((name, title, note, _draw(drawn, unit, level), f"{title}. {words}."))
+    return found
+
+
+Point = tuple[int, float, float, float]
+
+
+def _points(lines: Sequence[Line], path: str) -> list[Point]:
+    found = []
+    for line in lines:
+        entry = dig(line, path)
+        if entry is not None and is_number(entry.get("value")):
+            low, high = (
+                float(entry[end]) if is_number(entry.get(end)) else math.nan
+                for end in ("low", "high")
+            )
+            found.append((line["annotations_so_far"], float(entry["value"]), low, high))
+    return found
+
+
+def _begin(start: Line, path: str) -> list[Point]:
+    return [(0, *p[1:]) for p in _points([{"annotations_so_far": 0, **start}], path)]
+
+
+def _draw(series: Mapping[str, Sequence[Point]], unit: str, level: float | None) -> Figure:
+    with library_style():
+        figure = Figure(figsize=(4.7, 2.9))
+        axes = figure.add_axes((0.175, 0.16, 0.80, 0.70))
+        for role, points in series.items():
+            x, y, low, high = (list(column) for column in zip(*points, strict=True))
+            color = COLORS[_ROLES[role]]
+            axes.vlines(x, low, high, color=color, alpha=0.5, linewidth=1.2)
+            axes.plot(x, y, color=color, marker="o", markersize=4, linewidth=1.4, label=role)
+        if level is not None:
+            axes.axhline(level, color=FAINT, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+        axes.set_xlabel("annotations", labelpad=2)
+        axes.set_ylabel(unit)
+        axes.yaxis.set_label_coords(-0.185, 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
+        axes.tick_params(length=3, width=0.8, pad=3)
+        if len(series) > 1:
+            axes.legend(loc="lower left", bbox_to_anchor=(-0.215, 1.015), ncols=2)
+        return figure

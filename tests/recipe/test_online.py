@@ -1,0 +1,126 @@
+"""Rounds of sample, judge, select and train: what they leave, and that a kill changes nothing."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from luce.recipe.online import online_run
+from luce.recipe.online_prompts import read_lines
+
+MINE = """
+asked = []
+
+def brevity(prompt, responses):
+    asked.append(len(responses))
+    return [-float(len(r)) for r in responses]
+
+def compare(comparisons):
+    asked.append(len(comparisons))
+    return [0.5 if len(c.a) == len(c.b) else float(len(c.a) < len(c.b)) for c in comparisons]
+
+def constant(prompt, responses):
+    return [1.0 for _ in responses]
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("online_judges.py").write_text(MINE)
+    monkeypatch.delitem(sys.modules, "online_judges", raising=False)
+    return "online_judges:brevity"
+
+
+@pytest.fixture
+def online(recipe, mine, tmp_path) -> dict:
+    """A recipe of two short rounds."""
+    recipe["data"] = {"path": recipe["data"]["path"], "eval": 0.2, "max_length": 128}
+    recipe["train"] |= {"max_steps": 3, "batch_size": 4}
+    recipe["online"] = {
+        "rounds": 2, "n": 3, "prompts_per_round": 12, "annotator": mine, "max_new_tokens": 8,
+        "block": 5,
+    }  # fmt: skip
+    return recipe
+
+
+def ledger(folder):
+    return read_lines(folder / "rounds.jsonl")
+
+
+def everything(folder):
+    """The files that must come out the same, by name."""
+    names = ["rounds.jsonl", "prompts.jsonl", "evaluation.json"]
+    for number in ("001", "002"):
+        inner = ("samples", "verdicts", "pairs", "rows", "train", "answers")
+        names += [f"rounds/{number}/{name}.jsonl" for name in inner]
+        names += [f"rounds/{number}/train/model/model.safetensors"]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_two_rounds(online):
+    folder = online_run(online)
+    lines = ledger(folder)
+    assert [line["round"] for line in lines] == [1, 2]
+    for number, line in enumerate(lines, 1):
+        inner = folder / "rounds" / f"{number:03d}"
+        samples, verdicts, pairs = (
+            read_lines(inner / f"{name}.jsonl") for name in ("samples", "verdicts", "pairs")
+        )
+        assert line["prompts"] == len(samples) == len(verdicts) == 12
+        assert line["samples"] == 36 == sum(len(row["samples"]) for row in samples)
+        assert line["rows"] == len(pairs) == line["trained_rows"]
+        assert line["rows"] + sum(line["no_row"].values()) == 12
+        assert line["annotations"] == sum(len(v["rewards"]) for v in verdicts)
+        assert {row["policy"] for row in samples} == {
+            json.loads((folder / "manifest.json").read_text())["identity"]["model (weights)"]
+            if number == 1 else lines[0]["policy"]["hash"]
+        }  # fmt: skip
+        # best against worst by the annotator: the shortest against the longest
+        for row in pairs:
+            texts = next(s for s in samples if f"{number}-{s['prompt']}" == row["id"])["samples"]
+            lengths = [len(s["text"]) for s in texts if s["text"].strip()]
+            assert (len(row["chosen"]), len(row["rejected"])) == (min(lengths), max(lengths))
+        assert line["sampler_gap"]["mean"] < 1e-5
+        assert line["tokens"]["shared"] < line["tokens"]["unshared"]
+        assert line["kl"]["initial"]["n"] == line["evaluation"]["n"] == 4
+    assert lines[1]["annotations_so_far"] == sum(line["annotations"] for line in lines)
+    assert "previous" in lines[1]["kl"] and "previous" not in lines[0]["kl"]
+    # the prompts of the second round are others, and none is held out
+    seen = [{row["prompt"] for row in read_lines(folder / f"rounds/{n:03d}/samples.jsonl")}
+            for n in (1, 2)]  # fmt: skip
+    held = {r["number"] for r in read_lines(folder / "prompts.jsonl") if r["split"] == "held_out"}
+    assert not seen[0] & seen[1] and not (seen[0] | seen[1]) & held
+    report = (folder / "report.html").read_text()
+    assert "After 2 rounds" in report and "Win rate over the policy it began as" in report
+    assert (folder / "model" / "model.safetensors").read_bytes() == (
+        folder / "rounds/002/train/model/model.safetensors"
+    ).read_bytes()
+
+
+def test_a_run_that_was_cut_goes_on_to_the_same_end(online, tmp_path):
+    whole = online_run(online | {"output_dir": str(tmp_path / "whole")})
+    same = everything(whole)
+    cuts = {
+        "sampling": ["rounds.jsonl", "rounds/001", "rounds/002"],
+        "judging": ["rounds/002/verdicts.jsonl", "rounds/002/pairs.jsonl", "rounds/002/train"],
+        "selecting": ["rounds/002/pairs.jsonl", "rounds/002/train", "rounds/002/train.jsonl"],
+        "training": ["rounds/002/train/model", "rounds/002/train/manifest.json"],
+        "evaluating": ["rounds/002/answers.jsonl"],
+        "finishing": ["model", "evaluation.json"],
+    }
+    for name, gone in cuts.items():
+        cut = tmp_path / f"cut-{name}"
+        shutil.copytree(whole, cut)
+        for path in [*gone, "report.html"]:
+            shutil.rmtree(cut / path) if (cut / path).is_dir() else (cut / path).unlink()
+        if name not in ("finishing", "sampling"):
+            first = (cut / "rounds.jsonl").read_text().splitlines(keepends=True)[0]
+            (cut / "rounds.jsonl").write_text(first)
+        online_run(online | {"output_dir": str(cut)}, resume=True)
+        found = everything(cut)
+        for path, content in same.items():
+            given = found[path].replace(str(cut).encode(), str(whole).encode())
+            assert given == content, (name, path)
