@@ -82,14 +82,14 @@ def read_questions(path: str | Path, references: str | Path | None = None) -> li
     for row in records(references) if references is not None else []:
         choices = wanted(row[1], "choices", row[0])
         turns = choices[0].get("turns") if isinstance(choices, list) and choices else None
-        answers[_id(row)] = _texts(turns, "choices[0].turns", row)
+        answers[question_id(row)] = texts(turns, "choices[0].turns", row)
     found: dict[str, Question] = {}
     for row in records(path):
         place, record = row
-        id, turns = _id(row), _texts(wanted(record, "turns", place), "turns", row)
+        id, turns = question_id(row), texts(wanted(record, "turns", place), "turns", row)
         own = record.get("reference") or record.get("reference_answer") or []
         category = text(record, "category", place)
-        theirs = answers.get(id) or _texts(own, "reference", row)
+        theirs = answers.get(id) or texts(own, "reference", row)
         if id in found:
             raise RowError(place, "question_id", "repeated", f"question {id} stands here twice.")
         question = Question(id, category, turns, theirs)
@@ -127,7 +127,9 @@ def read_ratings(path: str | Path) -> list[Rating]:
             told = f"found {score:g}. A rating is from 1 to 10, -1 or null where there is none."
             raise RowError(place, "score", "value", told)
         turn = count(record, "turn", place) if "turn" in record else 1
-        found.append(Rating(text(record, "model", place), _id((place, record)), turn, score))
+        found.append(
+            Rating(text(record, "model", place), question_id((place, record)), turn, score)
+        )
     return found
 
 
@@ -153,7 +155,7 @@ def read_pair_judgments(path: str | Path) -> list[PairJudgment]:
         if one == other:
             raise RowError(place, "model_2", "value", f"{one} is compared with itself.")
         turn = count(record, "turn", place) if "turn" in record else 1
-        found.append(PairJudgment(one, other, _id(row), turn, *games))
+        found.append(PairJudgment(one, other, question_id(row), turn, *games))
     return found
 
 
@@ -169,7 +171,12 @@ def require_references(questions: Sequence[Question]) -> None:
         )
 
 
-def _id(row: Placed) -> str:
+def question_id(row: Placed) -> str:
+    """The name of a row's question, as text.
+
+    Raises:
+        RowError: it is missing, or neither text nor number.
+    """
     place, record = row
     value = wanted(record, "question_id", place, "It names the question.")
     if value is None or isinstance(value, dict | list):
@@ -178,7 +185,12 @@ def _id(row: Placed) -> str:
     return str(value)
 
 
-def _texts(value: Any, field: str, row: Placed) -> tuple[str, ...]:
+def texts(value: Any, field: str, row: Placed) -> tuple[str, ...]:
+    """A field that must hold a list of texts.
+
+    Raises:
+        RowError: it holds something else.
+    """
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise RowError(row[0], field, "value", f"a list of texts is expected, found {value!r:.60}.")
     return tuple(value)

@@ -8,6 +8,7 @@ from luce.annotate.judge import Judge, Plan
 from luce.errors import LuceError, did_you_mean
 from luce.evaluate.arena_answers import read_prompts, read_texts
 from luce.files import write_jsonl
+from luce.recipe.eval_by_judge import file_name, user_prompt
 from luce.recipe.judge_account import Account
 from luce.recipe.judge_members import Member
 from luce.recipe.judge_panel import Ruling, rule
@@ -79,22 +80,6 @@ def plan_games(questions: Path, answers: Path, baseline: str, judge: Judge) -> P
     return judge.plan([duel.comparison for duel in _duels(questions, answers, baseline)[0]])
 
 
-def file_name(name: str) -> str:
-    """A name of a model as that of a file.
-
-    >>> file_name("lab/model-7b")
-    'lab_model-7b'
-    """
-    return name.replace("/", "_").replace("\\", "_")
-
-
-def user_prompt(judge: Judge, comparison: Comparison, order: str | None) -> str:
-    """What the judge was shown in the last turn."""
-    c = comparison if order == "ab" else comparison.swap()
-    _, messages = judge.setup.question(str(c.prompt), (c.a, c.b), None)
-    return messages[-1][1]
-
-
 def score(ruling: Ruling) -> str | None:
     """The label of a game as the judge gave it; of a judge with other labels, A>B, A=B or B>A. None
     where there is no verdict."""
@@ -128,6 +113,11 @@ def _duels(questions: Path, answers: Path, baseline: str) -> tuple[list[_Duel], 
     return found, notes
 
 
+def _shown(duel: _Duel, game: Ruling) -> tuple[str, str]:
+    c = duel.comparison
+    return (c.a, c.b) if game.order == "ab" else (c.b, c.a)
+
+
 def _row(duel: _Duel, games: list[Ruling], judge: Judge, baseline: str) -> dict[str, Any]:
     return {
         "question_id": duel.question,
@@ -137,7 +127,7 @@ def _row(duel: _Duel, games: list[Ruling], judge: Judge, baseline: str) -> dict[
         "template": judge.setup.template.hash,
         "games": [
             {
-                "user_prompt": user_prompt(judge, duel.comparison, game.order),
+                "user_prompt": user_prompt(judge, duel.comparison.prompt, _shown(duel, game)),
                 "judgment": game.said.text,
                 "score": score(game),
             }

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from luce.annotate.judge import Judge
+from luce.annotate.judge.template import shown_text
 from luce.evaluate.alpaca_eval import AlpacaEval
 from luce.evaluate.arena_result import ArenaHard
 from luce.recipe.eval_benchmarks import MTBenchTables
 from luce.recipe.judge_account import Account
+from luce.types import Text
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,20 @@ class ByJudge:
         """For people."""
         written = f"verdicts: {', '.join(str(path) for path in self.files)}"
         return [*self.result.lines(), *self.notes, *self.account.lines(), written]
+
+
+def file_name(name: str) -> str:
+    """A name of a model as that of a file.
+
+    >>> file_name("lab/model-7b")
+    'lab_model-7b'
+    """
+    return name.replace("/", "_").replace("\\", "_")
+
+
+def user_prompt(
+    judge: Judge, prompt: Text, shown: tuple[str, ...], reference: str | None = None
+) -> str:
+    """What the judge was shown in the last turn, as the benchmarks keep it beside its reply."""
+    _, messages = judge.setup.question(shown_text(prompt, "prompt"), shown, reference)
+    return messages[-1][1]
