@@ -69,6 +69,10 @@ def _alpaca(home, draw):
 
     for name, model in (("annotations", "m"), ("a", "a"), ("b", "b")):
         (home / f"{name}.json").write_text(json.dumps(rows(model)))
+    for model in ("new", "base"):
+        said = [{"instruction": f"Do {i}", "output": "z" * draw.randint(5, 50), "generator": model}
+                for i in range(20)]  # fmt: skip
+        (home / f"{model}.json").write_text(json.dumps(said))
     hard = "".join(f"{i},{draw.gauss(0, 1)}\n" for i in range(20))
     (home / "instruction_difficulty.csv").write_text("index,instruction_difficulty\n" + hard)
     gamed = "".join(f"{draw.random()},{draw.gauss(0, 1)},{draw.gauss(0, 1)}\n" for _ in range(40))
@@ -88,6 +92,8 @@ def _arena(home, draw):
                  for _ in range(8)]  # fmt: skip
         judged = [{"question_id": i, "model": model, "games": g} for i, g in enumerate(games)]
         lines(home / f"model_judgment/{model}.jsonl", judged)
+    questions = [{"question_id": i, "turns": [{"content": f"Do {i}"}]} for i in range(8)]
+    lines(home / "arena.jsonl", questions)
     for model in ("a", "b", "base"):
         answers = [
             {"question_id": i, "model_id": model,
@@ -101,6 +107,10 @@ def _mt(home, draw):
     questions = [{"question_id": i, "category": c, "turns": ["?", "?"]}
                  for i, c in enumerate(("writing", "math", "roleplay"))]  # fmt: skip
     lines(home / "question.jsonl", questions)
+    for model in ("new", "old"):
+        said = [{"question_id": i, "model_id": model, "choices": [{"turns": [model, "no"]}]}
+                for i in range(3)]  # fmt: skip
+        lines(home / f"mt_answer/{model}.jsonl", said)
     answers = {"question_id": 1, "choices": [{"turns": ["4", "5"]}]}
     lines(home / "reference_answer/gpt-4.jsonl", [answers])
     ratings = [{"question_id": i, "model": m, "turn": t, "score": draw.randint(1, 10)}
@@ -145,7 +155,7 @@ def test_every_command_of_the_page_runs(folder, monkeypatch, capsys, line):
     fewer |= {"alpaca-eval": ["--refits", "20"], "arena-hard": ["--refits", "20"]}
     assert run([*words, *fewer.get(words[1], ["--resamples", "100"])]) == 0, capsys.readouterr().err
     shown = capsys.readouterr().out
-    assert len(shown.splitlines()) > 2
+    assert len(shown.splitlines()) > (1 if "--dry-run" in words else 2)
     if "--json" in words:
         assert json.loads(shown)
 
