@@ -1,4 +1,4 @@
-"""`kill -9` a real run of `luce online` at every stage, and its helpers: the same rows and weights."""
+"""`kill -9` a real `luce online` at every stage, and its helpers: the same rows and weights."""
 
 import json
 import os

@@ -98,6 +98,12 @@ def taste(correct: float = 1.0, concise: float = 0.5, polite: float = 0.5) -> Sc
     return score
 
 
+def total(prompt: Text, responses: Sequence[Text]) -> list[float]:
+    """The gold reward of each response, in [0, 2]. A recipe names it as its annotator,
+    `luce.data.worlds.gold:total`."""
+    return list(taste()(prompt, responses))
+
+
 def _correct(task: Task, said: list[str]) -> float:
     if task.kind.grading == "mentions":
         mentioned = {word.casefold() for word in said}
