@@ -133,7 +133,8 @@ def _rewards(home, draw):
             for i in range(3)]  # fmt: skip
     lines(home / "filtered.jsonl", rows)
     rule = (
-        "def longer(comparisons):\n    return [float(len(c.a) > len(c.b)) for c in comparisons]\n"
+        "def prefers(comparisons):\n"
+        "    return [0.7 if len(c.a) > len(c.b) else 0.4 for c in comparisons]\n"
     )
     (home / "rules.py").write_text(rule)
     lists = [{**row, "subset": "Math", "chosen": ["a"], "rejected": ["b", "c"]} for row in rows]
