@@ -118,6 +118,13 @@ def test_what_answers_a_mixture_is_no_equilibrium_but_the_mixture_is() -> None:
     assert game.gap(mixture) < 1e-14 and inner.gap(answer) > 1e-3 and game.gap(answer) > 1e-3
 
 
+def test_nash_md_with_a_fixed_share_is_the_damped_answer_seen_in_the_mixture() -> None:
+    """ρ ∝ π^{1−κ} π_ref^κ of π ∝ ρ exp(κ P ρ/((1 − κ) η)) is ρ^{1−κ} π_ref^κ exp(κ P ρ/η)."""
+    game = rock_paper_scissors(0.05)
+    mirror, damped = solve(game, nash_md(game, 0.1), 50), solve(game, fixed_point(game, 0.1), 50)
+    torch.testing.assert_close(mirror.log_probs, damped.log_probs, atol=1e-10, rtol=1e-10)
+
+
 @pytest.mark.parametrize("eta", [0.2, 0.01])
 def test_a_round_of_inpo_is_a_damped_answer(eta: float) -> None:
     """The minimum of luce's own cost, from another policy than the reference, is the closed form

@@ -73,13 +73,13 @@ def test_a_figure_shows_ways_and_gaps_and_saves_nothing() -> None:
         "cycles": solve(game, fixed_point(game), 20),
         "damped": solve(game, fixed_point(game, 0.08), 20),
     }
-    figure = draw(ways, ("rock", "paper", "scissors"))
+    figure = draw(ways, ("rock", "scissors", "paper"))
     simplex, gaps = figure.axes
     assert [line.get_label() for line in gaps.lines] == ["cycles", "damped"]
     torch.testing.assert_close(
         torch.from_numpy(np.asarray(gaps.lines[0].get_ydata())), ways["cycles"].gap
     )
-    assert {t.get_text() for t in simplex.texts} == {"rock", "paper", "scissors"}
+    assert {t.get_text() for t in simplex.texts} == {"rock", "scissors", "paper"}
     start = torch.from_numpy(np.asarray(simplex.lines[1].get_xydata()))[0]
     torch.testing.assert_close(start, torch.tensor([0.5, 0.75**0.5 / 3]).double())
     figure.canvas.draw()

@@ -40,8 +40,9 @@ def nash_md(game: Game, step: float | None = None) -> Iterator[TabularPolicy]:
 
     A fixed κ has no such bound: π_t comes to a policy that is *not* the equilibrium, since it
     answers ρ and not itself. But ρ comes to the equilibrium at the price η′/(1 − κ), if η′ is the
-    price in the step. So with a fixed κ the step is taken at η′ = (1 − κ) η, the policies are the
-    mixtures ρ, and they go to the equilibrium at η.
+    price in the step. So with a fixed κ the step is taken at η′ = (1 − κ) η and the policies are
+    the mixtures ρ, which go to the equilibrium at η: they are those of the `fixed_point` damped
+    by κ, to the last digit.
     """
     eta, policy, t = game.priced(), game.reference, 0
     if step is not None:
