@@ -1,5 +1,8 @@
 """Where a reward chooses other than the majority, and what is drawn of it all."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +87,14 @@ def test_a_figure_shows_ways_and_gaps_and_saves_nothing() -> None:
     torch.testing.assert_close(start, torch.tensor([0.5, 0.75**0.5 / 3]).double())
     figure.canvas.draw()
     assert place(torch.eye(3).double())[2].tolist() == [0.5, 0.75**0.5]
+
+
+def test_the_code_of_the_page_runs() -> None:
+    page = (Path(__file__).parents[3] / "docs/games.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.split("```py\n")[1].split("```")[0], names)
+    assert names["found"].distance < 1e-6 and names["sampled"].distance < 0.1
+    assert len(names["figure"].axes) == 2
 
 
 def test_a_figure_of_two_or_four_responses_has_gaps_only() -> None:
