@@ -1,6 +1,7 @@
 """Over-optimization of a table: paths against sums by hand, and the guard before the fall."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,8 +91,15 @@ def test_online_data_mend_it_and_the_guard_stays_silent():
 
 
 @pytest.mark.slow
-def test_every_check_holds_in_the_quick_and_in_the_full_run():
+def test_every_check_holds_in_the_quick_and_in_the_full_run_and_the_page_shows_that():
     for seeds, quick in ((EXPERIMENT.quick_seeds, True), (EXPERIMENT.seeds, False)):
         found = EXPERIMENT.run(seeds, quick)
         assert [check.what for check in found.checks if not check.passed] == []
         assert {len(f.axes) for f in found.figures.values()} <= {3, 4}
+    page = Path(__file__).parents[2].joinpath("docs/online_theory.md").read_text(encoding="utf-8")
+    for row in found.tables["peak"]:
+        names = ("peak_kl", "peak_gold", "end_gold", "end_proxy")
+        assert f"| {' | '.join(f'{row[name]:.2f}' for name in names)} |" in page
+    for row in found.tables["guard"]:
+        kept = (row["lost_at_kept_high"] - row["lost_at_kept_low"]) / 2
+        assert f"{row['lost_at_kept']:.3f} ± {kept:.3f} | {row['fall']:.2f} |" in page

@@ -106,8 +106,8 @@ def test_optimism_goes_from_the_best_to_the_widest():
 
 
 def test_disagreement_is_about_differences_of_reward():
-    """The members disagree by constants about everything, and about nothing but response 2."""
-    members = torch.tensor([[[0.0, 50.0], [1.0, 51.0], [0.0, 53.0]]])
+    """The members' rewards of response 1 lie farthest apart, by a constant that says nothing."""
+    members = torch.tensor([[[0.0, 50.0], [0.0, 52.0], [9.0, 50.0]]])
     found = Disagreement().choose(Candidates(torch.zeros(1, 3), members=members), generator())
     assert found.tolist() == [[0, 2]]
 
