@@ -27,7 +27,8 @@ class Resolved:
     Attributes:
         recipe: every value, those of the objective included.
         provenance: dotted key → "default", "file:line", "command line" or "python".
-        objective: what `recipe.objective` names, built (a `luce.types.CostFunction`).
+        objective: what `recipe.objective` names, built: a `luce.types.CostFunction`, or in an
+            online recipe a `luce.online.rl.Method`.
     """
 
     recipe: Recipe
@@ -44,7 +45,7 @@ def load_recipe(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
 
     recipe, provenance = read_recipe(source, overrides)
     choice = recipe.objective
-    objective = build_objective(choice, provenance)
+    objective = build_objective(choice, provenance, online=recipe.online is not None)
     whole = complete(choice, objective)
     for name in whole.parameters:
         provenance.setdefault(f"objective.{choice.name}.{name}", DEFAULT)

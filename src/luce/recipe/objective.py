@@ -1,21 +1,25 @@
 """An objective by name: built, and its parameters completed with the defaults that ran."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from luce.errors import LuceError, RecipeError
 from luce.objectives import Ensemble, Objective
 from luce.objectives.build import make_objective
 from luce.recipe.schema import ObjectiveChoice, Recipe
-from luce.types import CostFunction
 
 COMPOSED = "composed"
 """The name under which a recipe mentions an objective that was put together in Python."""
 
+REINFORCEMENT = ("reinforce", "rloo", "grpo", "dr_grpo", "ppo")
+"""Names of `luce.online.rl.METHODS`, here because that room takes seconds to import."""
+
 
 def build_objective(
-    choice: ObjectiveChoice, places: Mapping[str, str] | None = None
-) -> CostFunction:
-    """The cost function of a recipe's `objective`.
+    choice: ObjectiveChoice, places: Mapping[str, str] | None = None, online: bool = False
+) -> Any:
+    """The cost function of a recipe's `objective`, or in an online recipe a method of
+    reinforcement learning (`luce.online.rl.Method`).
 
     `places` says where each dotted key stands; errors add the place of the key they name.
     """
@@ -25,7 +29,17 @@ def build_objective(
             "it. Pass it again: luce.train(…, objective=…)."
         )
     try:
-        return make_objective(choice.name, choice.parameters)
+        if choice.name not in REINFORCEMENT:
+            return make_objective(choice.name, choice.parameters)
+        if not online:
+            raise RecipeError(
+                f"objective: {choice.name!r} is reinforcement learning, which samples as it "
+                "learns. Add an `online:` section that says who gives rewards, and use `luce "
+                "online`."
+            )
+        from luce.online.rl.methods import make_method
+
+        return make_method(choice.name, choice.parameters)
     except LuceError as error:
         message = str(error)
         message = f"recipe.{message}" if message.startswith("objective") else message
@@ -42,7 +56,7 @@ def _place(message: str, name: str, places: Mapping[str, str]) -> str:
     return next(iter(inside.values()), "")
 
 
-def for_model(objective: CostFunction, recipe: Recipe) -> CostFunction:
+def for_model(objective: Any, recipe: Recipe) -> Any:
     """The objective as the recipe's model learns it: by every member, of an ensemble."""
     members = recipe.model.ensemble
     if members is None:
@@ -58,12 +72,14 @@ def for_model(objective: CostFunction, recipe: Recipe) -> CostFunction:
         raise RecipeError(f"recipe.model.ensemble: {error}") from None
 
 
-def complete(choice: ObjectiveChoice, built: CostFunction) -> ObjectiveChoice:
+def complete(choice: ObjectiveChoice, built: Any) -> ObjectiveChoice:
     """The choice with every default written out, so that a later default does not change it.
 
     A default is left out where it cannot stand beside what was given, as `gamma` beside
     `gamma_beta_ratio`.
     """
+    if choice.name in REINFORCEMENT:
+        return ObjectiveChoice(name=choice.name, parameters=dict(built.parameters))
     parameters = dict(choice.parameters)
     for name, default in built.parameters.items():
         if name in parameters:

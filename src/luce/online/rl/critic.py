@@ -40,14 +40,10 @@ class Critic:
         rows = lay_out(packed, self.model.layout, "scored")
         return self.model._run(rows)[:, 0]
 
-    def save(self, folder: Path, packed: Packed) -> float:
-        """Write it as a model of one output for sequences, reload it and compare (`save_model`);
-        returns the largest difference, in units of reward.
-
-        Args:
-            packed: rows to compare on, packed with `keep_last`.
-        """
-        return save_model(self.model, folder, packed=packed)
+    def save(self, folder: Path) -> float:
+        """Write it as a classifier of one output, reload it and compare (`save_model`); returns
+        the largest difference, in units of reward."""
+        return save_model(self.model, folder)
 
 
 def load_critic(

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from luce.online.rl.advantages import Drawn, credit
@@ -15,7 +14,7 @@ from luce.online.rl.rollout import Rollout
 
 @dataclass(frozen=True)
 class Experience:
-    """A round with its credit.
+    """A round with its credit; tensors are ragged, one for each rollout.
 
     Attributes:
         rollouts: of each prompt.
@@ -24,9 +23,9 @@ class Experience:
     """
 
     rollouts: tuple[Rollout, ...]
-    advantage: tuple[Float[Tensor, " tokens"], ...]
-    returns: tuple[Float[Tensor, " tokens"], ...]
-    total: tuple[Float[Tensor, " responses"], ...]
+    advantage: tuple[Tensor, ...]
+    returns: tuple[Tensor, ...]
+    total: tuple[Tensor, ...]
 
     def take(self, numbers: Sequence[int], device: torch.device) -> Taken:
         """The rollouts of these numbers, as a loss takes them."""

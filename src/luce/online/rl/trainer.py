@@ -45,7 +45,7 @@ class Plan:
 
     Attributes:
         rounds: turns of the loop, 1 or more.
-        prompts_per_round: the next so many prompts, in the order of a shuffle of all of them.
+        prompts_per_round: how many of the prompts a round takes.
     """
 
     rounds: int
@@ -58,7 +58,7 @@ class RLTrainer:
     Args:
         actors: policy, reference, critic and scorer.
         method: by what it is trained.
-        prompts: to sample from.
+        prompts: to sample from, in their order.
         plan: rounds.
         rollout: how they are sampled.
         settings: how they are trained on; `batch_size` counts prompts, `epochs` passes over the
@@ -121,13 +121,11 @@ class RLTrainer:
             yield self._one_step()
 
     def prompts_of(self, number: int) -> list[Prompt]:
-        """The prompts of a round, from 1; a pass over all of them is finished before any comes
-        again."""
-        per_round = self.plan.prompts_per_round
-        last = self.plan.rounds * per_round
-        seed = self.settings.seed
-        rows = rows_of_step(len(self.prompts), per_round, seed, number - 1, last)
-        return [self.prompts[i] for i in rows]
+        """The prompts of a round, from 1: the next in their order, from the beginning again once
+        all have been asked."""
+        count = self.plan.prompts_per_round
+        first = (number - 1) * count
+        return [self.prompts[(first + i) % len(self.prompts)] for i in range(count)]
 
     def add_gradients(self, found: Experience, numbers: Sequence[int]) -> Means:
         """Add the gradient of the step on these rollouts to policy and critic, as a mean over the
