@@ -31,8 +31,9 @@ KLS = (1.0, 2.0, 3.0, 4.0)
 GRID = [0.1 * i for i in range(56)]
 FORMS: tuple[Form, Form] = ("best_of_n", "rl")
 Fits = Mapping[str, Mapping[Form, GoldCurve]]
-# mean gain at those KL, as an independent program found it on 20 worlds of this kind whose
-# parameters it does not give; beyond KL 2 few of our online paths go on, so those are not compared
+# mean gain at those KL, as an independent program found it on 20 worlds of this kind; it does not
+# give their parameters, and ours were chosen to come near. Beyond KL 2 few of our online paths go
+# on, so those are not compared
 REFERENCE = {
     (FEW, "gold"): (1.22, 1.16, 0.86, 0.48),
     (FEW, "proxy"): (2.02, 2.59, 2.93, 3.14),
