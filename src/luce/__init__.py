@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from luce.objectives.objective import Objective
     from luce.objectives.presets import OBJECTIVES
     from luce.recipe.load import load_recipe
+    from luce.recipe.online_python import online_python as online
     from luce.recipe.run import train_python as train
     from luce.report import load_run
 
@@ -63,6 +64,7 @@ __all__ = [
     "jury",
     "load_recipe",
     "load_run",
+    "online",
     "policy_scorer",
     "reward_scorer",
     "train",
@@ -79,8 +81,18 @@ class _Train(ModuleType):
         return train_python(**keywords)
 
 
-_train: ModuleType = importlib.import_module("luce.train")
-_train.__class__ = _Train
+class _Online(ModuleType):
+    """The package `luce.online`, which is also the verb: `luce.online(model=…, prompts=…)`."""
+
+    def __call__(self, **keywords: Any) -> Any:
+        """The folder of a finished online run; see `luce.recipe.online_python.online_python`."""
+        from luce.recipe.online_python import online_python
+
+        return online_python(**keywords)
+
+
+importlib.import_module("luce.train").__class__ = _Train
+importlib.import_module("luce.online").__class__ = _Online
 
 
 def _entries() -> dict[str, Any]:
@@ -100,7 +112,7 @@ def __getattr__(name: str) -> Any:
     entries = _entries()
     if name in entries:
         return entries[name]
-    known = [*_HOMES, *entries, "train"]
+    known = [*_HOMES, *entries, "online", "train"]
     raise AttributeError(f"luce has no {name!r}. {did_you_mean(name, known)}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from luce.errors import RecipeError
 from luce.recipe.online import online_run
 from luce.recipe.online_prompts import read_lines
 
@@ -124,3 +125,33 @@ def test_a_run_that_was_cut_goes_on_to_the_same_end(online, tmp_path):
         for path, content in same.items():
             given = found[path].replace(str(cut).encode(), str(whole).encode())
             assert given == content, (name, path)
+
+
+def test_from_python_with_objects(recipe, tmp_path, tiny_model_dir):
+    import luce
+
+    def brevity(prompt, responses):
+        return [-float(len(r)) for r in responses]
+
+    def longer(comparisons):
+        return [float(len(c.a) > len(c.b)) for c in comparisons]
+
+    keywords = {
+        "model": str(tiny_model_dir), "prompts": recipe["data"]["path"], "rounds": 1, "n": 2,
+        "prompts_per_round": 6, "max_new_tokens": 6, "annotator": brevity, "gold": longer,
+        "objective": luce.dpo(beta=0.2), "max_steps": 2, "batch_size": 4, "eval": 0.2,
+        "output_dir": str(tmp_path / "py"), "name": "py",
+    }  # fmt: skip
+    folder = luce.online(**keywords)
+    line = ledger(folder)[0]
+    assert line["evaluation"]["annotator"]["reward"]["value"] < 0
+    ours, gold = (
+        line["evaluation"][role]["initial"]["win_rate"]["value"] for role in ("annotator", "gold")
+    )
+    assert ours + gold == pytest.approx(1.0, abs=0.51)  # opposite tastes but for ties
+    assert "reward" not in line["evaluation"]["gold"]
+    # the recipe of the run cannot name an object
+    with pytest.raises(RecipeError, match="object in Python"):
+        online_run(folder / "recipe.yaml", [f"output_dir={tmp_path / 'again'}"])
+    with pytest.raises(RecipeError, match="luce.online: no keyword 'sampels'"):
+        luce.online(**keywords, sampels=3)

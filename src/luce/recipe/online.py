@@ -11,21 +11,18 @@ weights. (Dong et al., 2024, arXiv:2405.07863; Xiong et al., 2023, arXiv:2312.11
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from luce.data.template import Renderer
 from luce.errors import LuceError, RecipeError
 from luce.files import write_atomic, write_json, write_jsonl
 from luce.models.policy import CausalPolicy
-from luce.objectives.own import code_of
-from luce.recipe.load import Resolved, load_recipe, written
-from luce.recipe.manifest import identity, now, versions
-from luce.recipe.online_evaluate import Judges, answer_prompts, distances, evaluation_of
+from luce.recipe.load import Resolved, load_recipe
+from luce.recipe.online_evaluate import answer_prompts, distances, evaluation_of
 from luce.recipe.online_ledger import (
     annotations_of,
     counted,
@@ -35,85 +32,15 @@ from luce.recipe.online_ledger import (
     tokens_of,
     told,
 )
-from luce.recipe.online_models import (
-    Models,
-    annotator_facts,
-    check_reference,
-    dtype_of,
-    load_frozen,
-)
-from luce.recipe.online_prompts import Prompts, load_prompts, read_lines
+from luce.recipe.online_loop import IN_MEMORY, Loop, begin, check_online, open_loop
+from luce.recipe.online_prompts import read_lines
 from luce.recipe.online_rows import rows_to_train, select_rows
-from luce.recipe.online_stages import Stage, judge_block, run_stage, sample_block, sampler_gap
-from luce.recipe.preferred import Opened, open_annotator
-from luce.recipe.prepare import check_fit, refuse_used_folder
-from luce.recipe.provenance import dump_resolved
+from luce.recipe.online_stages import judge_block, run_stage, sample_block, sampler_gap
+from luce.recipe.preferred import Opened
+from luce.recipe.prepare import refuse_used_folder
 from luce.recipe.run import train_run
-from luce.recipe.schema import Data, Evaluate, Online, Recipe
-from luce.train.fit import changed, locked
-
-
-@dataclass
-class Loop:
-    """An online run under way.
-
-    Attributes:
-        resolved: the recipe of the whole.
-        folder: of the run.
-        renderer: of every round.
-        models: policies and references by round.
-        prompts: all of them.
-        hashes: of the policies, by round, as far as they are known.
-    """
-
-    resolved: Resolved
-    folder: Path
-    renderer: Renderer
-    models: Models
-    prompts: Prompts
-    console: Console
-    hashes: dict[int, str]
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.resolved.recipe
-
-    @property
-    def online(self) -> Online:
-        assert self.recipe.online is not None
-        return self.recipe.online
-
-    def stage(self, number: int) -> Stage:
-        """The stages of a round."""
-        return Stage(
-            self.recipe,
-            number,
-            self.models.round(number),
-            self.prompts.of_round(number, self.online.prompts_per_round),
-            self.renderer,
-            partial(self._policy, number - 1),
-            self._annotator,
-        )
-
-    def judges(self) -> Judges:
-        """Who judges the answers to held-out prompts."""
-        gold, kind = self.online.gold, self.online.gold_kind
-        load = None if gold is None else partial(open_annotator, gold, kind)
-        return Judges(self._annotator, load)
-
-    def _annotator(self) -> Opened:
-        return open_annotator(self.online.annotator, self.online.annotator_kind)
-
-    def _policy(self, number: int) -> tuple[CausalPolicy, str]:
-        policy = self.models.load(number)
-        found = self.hashes.setdefault(number, policy.hash())
-        if found != policy.hash():
-            raise LuceError(
-                f"{self.models.path(number)}: its weights are not those of round {number} (sha256 "
-                f"{policy.hash()[:12]}, recorded {found[:12]}). Put them back, or start again in "
-                "another output_dir."
-            )
-        return policy, found
+from luce.recipe.schema import Data, Evaluate
+from luce.train.fit import locked
 
 
 def online_run(
@@ -123,6 +50,8 @@ def online_run(
     resume: bool = False,
     allow_change: Sequence[str] = (),
     console: Console | None = None,
+    annotator: Opened | None = None,
+    gold: Opened | None = None,
 ) -> Path:
     """Carry out an online recipe; returns the run's folder.
 
@@ -130,18 +59,26 @@ def online_run(
         recipe, overrides: as of `luce.recipe.run.train_run`; with an `online` section.
         resume: go on with the run in `output_dir`; `online.rounds` may have grown.
         allow_change: recipe keys that may differ from those of the run that is resumed.
+        annotator, gold: who judges, in place of those that the recipe names.
 
     Raises:
         LuceError: whatever the user can mend.
     """
     resolved = recipe if isinstance(recipe, Resolved) else load_recipe(recipe, overrides)
     check_online(resolved)
+    for role, given in (("annotator", annotator), ("gold", gold)):
+        if getattr(resolved.recipe.online, role) == IN_MEMORY and given is None:
+            raise RecipeError(
+                f"recipe.online.{role}: this run's was an object in Python, and a file cannot name "
+                f"it. Pass it again: luce.online(…, {role}=…)."
+            )
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
     folder = Path(resolved.recipe.output_dir)
     refuse_used_folder(folder, resume)
     with locked(folder):
         loop = open_loop(resolved, folder, console)
-        facts = _begin(loop, allow_change)
+        loop.annotator, loop.gold = annotator, gold
+        facts = begin(loop, allow_change)
         try:
             done = ledger(folder)
             if not done and not (folder / "initial.json").exists():
@@ -155,92 +92,6 @@ def online_run(
             write_json(folder / "manifest.json", facts | {"status": "failed", "error": str(error)})
             raise
         return _finish(loop, facts, done)
-
-
-def check_online(resolved: Resolved) -> None:
-    """Raise where a recipe is none for rounds."""
-    recipe = resolved.recipe
-    if recipe.online is None:
-        raise RecipeError(
-            "recipe.online: missing. Give at least `online: {annotator: …}`, or use `luce train`."
-        )
-    if recipe.model.kind != "policy":
-        raise RecipeError("recipe.model.kind: rounds are of a policy. Use `luce train`.")
-    if resolved.objective.structure == "list" and recipe.online.select != "listwise":
-        raise RecipeError(
-            f"recipe.online.select: {resolved.objective.name} learns from rankings. Set "
-            "`select: listwise`."
-        )
-    check_reference(recipe)
-    history = {"history": "initial"} if recipe.history == "previous_round" else {}
-    check_fit(recipe.model_copy(update=history), resolved.objective)
-
-
-def open_loop(resolved: Resolved, folder: Path, console: Console) -> Loop:
-    """The run with its prompts, whatever of it is done."""
-    recipe = resolved.recipe
-    policy = load_frozen(recipe, recipe.model.path, dtype_of(recipe))
-    renderer = Renderer(
-        policy.tokenizer, render=recipe.data.render, score_turns=recipe.data.score_turns
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    prompts = load_prompts(recipe, renderer, folder)
-    models = Models(recipe, folder, str(policy.inner.dtype).removeprefix("torch."))
-    hashes = {0: policy.hash()}
-    hashes |= {line["round"]: line["policy"]["hash"] for line in ledger(folder)}
-    return Loop(resolved, folder, renderer, models, prompts, console, hashes)
-
-
-def _begin(loop: Loop, allow_change: Sequence[str]) -> dict[str, Any]:
-    """Write what the run is; raise where the folder's run is another one."""
-    recipe, objective, online = loop.recipe, loop.resolved.objective, loop.online
-    same = identity(
-        written(recipe),
-        {
-            "prompts": loop.prompts.fingerprint,
-            "model (weights)": loop.hashes[0],
-            "annotator": annotator_facts(online.annotator),
-            "template": loop.renderer.template_hash,
-        },
-    )
-    same = {k: v for k, v in same.items() if k not in ("online.rounds", "online.block")}
-    path = loop.folder / "manifest.json"
-    if path.exists():
-        before = json.loads(path.read_text("utf-8"))
-        differ = changed(before["identity"], json.loads(json.dumps(same)))
-        refused = [text for key, text in differ.items() if key not in allow_change]
-        if refused:
-            raise RecipeError(
-                f"{loop.folder}: this run has changed since: {'; '.join(refused)}. Change it back, "
-                "name the key with --allow-change, or set another output_dir."
-            )
-    facts = {
-        "luce": versions().get("luce"),
-        "name": recipe.name,
-        "kind": "online",
-        "command": ["luce", "online", f"{recipe.output_dir}/recipe.yaml"],
-        "created": now(),
-        "seed": recipe.train.seed,
-        "objective": {
-            "name": objective.name,
-            "parameters": dict(objective.parameters),
-            "formula": objective.formula,
-            "code": code_of(recipe.objective.name),
-        },
-        "annotator": annotator_facts(online.annotator),
-        "gold": None if online.gold is None else annotator_facts(online.gold),
-        "prompts": {"train": len(loop.prompts), "held_out": len(loop.prompts.held_out)},
-        "identity": same,
-        "versions": versions(),
-        "status": "running",
-    }
-    write_atomic(loop.folder / "recipe.yaml", dump_resolved(loop.resolved))
-    write_json(path, facts)
-    loop.console.print(
-        f"{recipe.name}: {online.rounds} rounds of {objective.name} on {recipe.model.path}, "
-        f"{len(loop.prompts)} prompts, {len(loop.prompts.held_out)} held out"
-    )
-    return facts
 
 
 def _round(loop: Loop, number: int, done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -269,7 +120,7 @@ def _round(loop: Loop, number: int, done: Sequence[Mapping[str, Any]]) -> dict[s
     reference, meaning = loop.models.reference(number)
     trained = _train(loop, number, reference)
     facts = json.loads((trained / "manifest.json").read_text("utf-8"))
-    policy, _ = loop._policy(number)
+    policy, _ = loop.policy_after(number)
     evaluation = _evaluate(loop, number, policy)
     annotations = annotations_of(verdicts)
     return {
@@ -324,7 +175,7 @@ def _train(loop: Loop, number: int, reference: str) -> Path:
 
 
 def _evaluate_start(loop: Loop) -> None:
-    policy, _ = loop._policy(0)
+    policy, _ = loop.policy_after(0)
     path = loop.models.round(0) / "answers.jsonl"
     prompts = held_out(loop)
     record: dict[str, Any] = {}

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from luce.errors import LuceError
 from luce.recipe.load import Resolved, load_recipe
-from luce.recipe.online import Loop, check_online, online_run, open_loop
+from luce.recipe.online import online_run
 from luce.recipe.online_ledger import ledger, status
+from luce.recipe.online_loop import Loop, check_online, open_loop
 from luce.recipe.online_stages import Stage, judge_block, sample_block
 from luce.recipe.provenance import dump_resolved
 

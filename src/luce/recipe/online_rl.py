@@ -109,7 +109,7 @@ def _carry_out(
     trainer = RLTrainer(
         actors,
         method,
-        [_prompt(recipe, p) for p in prompts.train],
+        [_prompt(p) for p in prompts.train],
         Plan(online.rounds, min(online.prompts_per_round or len(prompts), len(prompts))),
         _rollout_settings(recipe),
         train_settings(recipe),
@@ -195,10 +195,10 @@ def _rollout_settings(recipe: Recipe) -> RolloutSettings:
     return RolloutSettings(online.n, sampling, recipe.train.seed, online.block, budget)
 
 
-def _prompt(recipe: Recipe, prompt: Any) -> Prompt:
-    """A prompt as rollouts take it; `prompts.jsonl` of the run tells what its number stands for."""
+def _prompt(prompt: Any) -> Prompt:
+    """A prompt as rollouts take it, by its line in prompts.jsonl of the run."""
     place = Place("prompts.jsonl", prompt.number + 1)
-    return Prompt(f"{recipe.data.path}:{prompt.number}", place, prompt.text, prompt.ids)
+    return Prompt(f"prompt-{prompt.number}", place, prompt.text, prompt.ids)
 
 
 def _manifest(resolved: Resolved, actors: Actors, prompts: Prompts) -> dict[str, Any]:

@@ -12,34 +12,39 @@ from luce.recipe.schema import Recipe
 from luce.types import CostFunction
 
 
-def flat_keywords() -> dict[str, str]:
+def flat_keywords(online: bool = False) -> dict[str, str]:
     """Keyword → dotted key: the top-level keys, and every key of a section whose name is unique.
 
     `learning_rate` → `train.learning_rate`; `path` is both the model's and the data's, and is not
-    among them: `model=` and `data=` give it.
+    among them: `model=` and `data=` give it. The keys of `online` go before all others where an
+    online run is meant, and are none of the keywords where not.
     """
     names: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
     for dotted in leaves():
-        if "." in dotted and not dotted.startswith("model.lora."):
-            names.setdefault(dotted.rpartition(".")[2], []).append(dotted)
+        section, dot, name = dotted.rpartition(".")
+        if section == "online":
+            first |= {name: dotted} if online else {}
+        elif dot and not dotted.startswith("model.lora."):
+            names.setdefault(name, []).append(dotted)
     unique = {name: keys[0] for name, keys in names.items() if len(keys) == 1}
-    return unique | {name: name for name in Recipe.model_fields}
+    return unique | first | {name: name for name in Recipe.model_fields}
 
 
-def python_recipe(**keywords: Any) -> Resolved:
-    """The resolved recipe of these keywords.
+def python_recipe(verb: str = "luce.train", **keywords: Any) -> Resolved:
+    """The resolved recipe of these keywords of `luce.train` or `luce.online`.
 
     `model`, `data`: a path, or a mapping of the section's keys. `objective`: a name, a mapping, or
     an objective (`luce.dpo(beta=0.1)`, or one composed of parts). `train`, `evaluate`: mappings.
     Any other keyword is a key of one section by its own name: `learning_rate`, `max_length`.
     """
-    known = flat_keywords()
+    known = flat_keywords(verb == "luce.online")
     tree: dict[str, Any] = {}
     for keyword, value in keywords.items():
         if keyword not in known:
-            raise RecipeError(f"luce.train: no keyword {keyword!r}. {_meant(keyword, known)}")
+            raise RecipeError(f"{verb}: no keyword {keyword!r}. {_meant(keyword, known)}")
         if "." not in known[keyword] and value is not None:
-            tree[keyword] = _plain(keyword, value)
+            tree[keyword] = _plain(verb, keyword, value)
     for keyword, value in keywords.items():
         section, dot, key = known[keyword].partition(".")
         if dot:
@@ -47,7 +52,7 @@ def python_recipe(**keywords: Any) -> Resolved:
             if isinstance(inside, str):
                 inside = tree[section] = {"path": inside}
             if key in inside:
-                raise RecipeError(f"luce.train: {keyword!r} is given twice, also in {section!r}.")
+                raise RecipeError(f"{verb}: {keyword!r} is given twice, also in {section!r}.")
             inside[key] = str(value) if isinstance(value, Path) else value
     objective = keywords.get("objective")
     if isinstance(objective, CostFunction) and not isinstance(objective, str | Mapping):
@@ -62,7 +67,7 @@ def _meant(keyword: str, known: Mapping[str, str]) -> str:
     return f"Did you mean {same[0]!r}?" if same else did_you_mean(keyword, known)
 
 
-def _plain(keyword: str, value: Any) -> Any:
+def _plain(verb: str, keyword: str, value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
@@ -70,7 +75,7 @@ def _plain(keyword: str, value: Any) -> Any:
     if isinstance(value, str) or keyword == "objective":
         return value
     raise RecipeError(
-        f"luce.train: {keyword}: expected a path, a name or a mapping, got {type(value).__name__}."
+        f"{verb}: {keyword}: expected a path, a name or a mapping, got {type(value).__name__}."
     )
 
 
