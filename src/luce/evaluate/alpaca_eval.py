@@ -49,9 +49,7 @@ class AlpacaEvalModel:
         lc = self.length_controlled
         found: dict[str, Any] = {
             "model": self.model,
-            "win_rate": self.win_rate.value,
-            "win_rate_low": self.win_rate.low,
-            "win_rate_high": self.win_rate.high,
+            **self.win_rate.flat("win_rate"),
             "standard_error": self.standard_error,
             "n_wins": self.wins,
             "n_wins_base": self.losses,

@@ -68,8 +68,9 @@ def ask_all(
     """
     if setup.limits.max_cost is not None and not setup.backend.prices.known:
         raise LuceError(
-            "max_cost needs prices: give the back-end prices=Prices(per_million_in=…, "
-            "per_million_out=…), in USD per million tokens."
+            "max_cost needs prices, in USD per million tokens: prices=Prices(per_million_in=…, "
+            "per_million_out=…) of the back-end, --price-in and --price-out of a command, price_in "
+            "and price_out in a jury's file."
         )
 
     async def run() -> Asked:
