@@ -115,6 +115,18 @@ def test_a_function_and_a_jury_judge_in_both_orders(server, asked):
     assert found["subsets"]["hep-go"]["value"] == pytest.approx((0.75 + 0.25) / 2)
 
 
+def test_a_chat_model_of_this_process_is_asked(server, asked, tiny_model_dir):
+    Path("small.txt").write_text(
+        "parser: final_label\nmax_tokens: 3\n---\n=== user ===\n"
+        "{prompt} {response_a} {response_b}\n"
+    )
+    words = (*bench([(2, 1), (3, 1)]), "--template", "small.txt")
+    code, said = asked(*words, judge=("--local", str(tiny_model_dir)))
+    # a random model says nothing that can be read: asked once more each, counted, never scored
+    assert code == 2 and "No pair has a verdict. 8 calls" in said and "4 verdicts invalid" in said
+    assert not server.requests
+
+
 def test_a_dry_run_prices_both_orders(server, asked):
     prices = ["--price-in", "1", "--price-out", "2", "--dry-run"]
     code, said = asked(*bench([(2, 1)] * 3), *prices)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -158,14 +159,39 @@ def test_models_answer_once_and_their_responses_are_kept(sides, tiny_model_dir, 
     assert {row["response_a"] for row in rows if row["model_a"] == "one"} == {
         row["response"] for row in kept
     }
+    shutil.copytree(tiny_model_dir, "runs/new/model")
+    asked = ["judge", "runs/new/model", "kept/one.jsonl", "--prompts", "prompts.jsonl"]
+    answered(*asked, "--max-new-tokens", "5", "--annotator", "longer:longer")
+    assert {row["model_a"] for row in verdicts()} == {"new"}
     answered("judge", "kept/one.jsonl", "d.jsonl", "--annotator", "longer:longer")
     assert [row["response_a"] for row in verdicts()] == [kept[0]["response"]]
+
+
+def test_a_pair_without_a_valid_verdict_is_told_and_in_no_table(sides, server, answered):
+    server.answer = lambda request: (
+        chat("no idea") if re.search("points: [0-9] c", request.content) else by_points(request)
+    )
+    found = answered("judge", *sides, "--model", "t", "--base-url", server.url)
+    assert found["notes"][:2] == [
+        f"{name} against c: none of 8 verdicts is valid; they are in no table." for name in "ab"
+    ]
+    assert found["result"]["models"] == ["a", "b"] and len(verdicts()) == 24
+    assert found["invalid"] == {"t": {"unparsed": 16}}
+
+
+def test_a_side_against_itself_is_a_half(sides, server, answered):
+    found = answered("judge", "a.jsonl", "a.jsonl", "--model", "t", "--base-url", server.url)
+    assert found["result"]["win_rates"][0]["win_rate"] == 0.5 and not server.requests
 
 
 def test_sides_that_cannot_be_told_apart_or_are_not_there(sides, server, refused):
     judge = ["--model", "t", "--base-url", server.url]
     assert "Name a second one" in refused("judge", "a.jsonl", *judge)
     assert "Two sides are called 'a'" in refused("judge", *sides, "a.jsonl", *judge)
+    Path("other").mkdir()
+    Path("b.jsonl").rename("other/a.jsonl")
+    assert "Two sides are called 'a'" in refused("judge", "a.jsonl", "other/a.jsonl", *judge)
+    Path("other/a.jsonl").rename("b.jsonl")
     assert "--names: 2 for 3 sides" in refused("judge", *sides, *judge, "--names", "x", "y")
     assert "No side is the baseline 'd'" in refused("judge", *sides, *judge, "--baseline", "d")
     assert "Give one judge" in refused("judge", *sides, *judge, "--annotator", "m:f")

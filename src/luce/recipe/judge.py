@@ -97,7 +97,9 @@ def judge_sides(
     rates = None
     if rulings.any_valid:
         verdicts, unit = read_verdicts([out])
-        rates = win_rates(verdicts, unit=unit, baseline=baseline, seed=seed)
+        known, silent = _told(verdicts)
+        notes += silent
+        rates = win_rates(known, unit=unit, baseline=baseline, seed=seed)
     return Judged(out, rates, tuple(notes), rulings.account)
 
 
@@ -117,13 +119,14 @@ def duels(sides: Sequence[Side], baseline: str | None = None) -> tuple[list[Duel
     left out.
 
     Raises:
-        LuceError: there are fewer than two sides, two of several have one name, the baseline is
+        LuceError: there are fewer than two sides, two that differ have one name, the baseline is
             none of them, or two have no prompt in common.
     """
     names = [side.name for side in sides]
     if len(sides) < 2:
         raise LuceError("luce judge compares two sides or more. Name a second one.")
-    if len(sides) > 2 and len(set(names)) < len(names):
+    same = len(sides) == 2 and sides[0].responses == sides[1].responses
+    if len(set(names)) < len(names) and not same:
         (name, _), *_ = Counter(names).most_common(1)
         raise LuceError(f"Two sides are called {name!r}. Give all of them --names.")
     if baseline is not None and baseline not in names:
@@ -143,6 +146,18 @@ def duels(sides: Sequence[Side], baseline: str | None = None) -> tuple[list[Duel
             id = key if seen[key] == 1 else f"{key}-{seen[key]}"
             found.append(Duel(a.name, b.name, c, id))
     return found, list(dict.fromkeys(notes))
+
+
+def _told(verdicts: Sequence[PairVerdict]) -> tuple[list[PairVerdict], list[str]]:
+    """The verdicts on pairs of sides that have a valid one, and sentences on the others."""
+    every = Counter((v.model_a, v.model_b) for v in verdicts)
+    valid = {(v.model_a, v.model_b) for v in verdicts if v.preference is not None}
+    silent = [
+        f"{a} against {b}: none of {count:,} verdicts is valid; they are in no table."
+        for (a, b), count in every.items()
+        if (a, b) not in valid
+    ]
+    return [v for v in verdicts if (v.model_a, v.model_b) in valid], silent
 
 
 def _row(duel: Duel, ruling: Ruling) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def side(source: str, name: str | None, drawing: Drawing) -> Side:
     for row in drawn:
         given = row["prompt"]
         _add(found, given if isinstance(given, str) else tuple(given), str(row["response"]))
-    return Side(name or Path(source).name, found)
+    return Side(name or _model_name(source), found)
 
 
 def all_sides(
@@ -140,6 +140,12 @@ def compared(a: Side, b: Side) -> tuple[list[Comparison], list[str]]:
 
 def _is_file(source: str) -> bool:
     return Path(source).is_file() or Path(source).suffix.lower() in SUFFIXES
+
+
+def _model_name(source: str) -> str:
+    """The last part of a name or path; that of the run where it is a run's folder `model`."""
+    path = Path(source)
+    return path.parent.name if path.name == "model" and path.parent.name else path.name
 
 
 def _from_rows(source: str, name: str, limit: int | None) -> Side:
