@@ -155,3 +155,38 @@ def test_from_python_with_objects(recipe, tmp_path, tiny_model_dir):
         online_run(folder / "recipe.yaml", [f"output_dir={tmp_path / 'again'}"])
     with pytest.raises(RecipeError, match="luce.online: no keyword 'sampels'"):
         luce.online(**keywords, sampels=3)
+
+
+def test_a_gold_that_turns_ends_the_run_and_the_best_round_is_taken(online, tmp_path, monkeypatch):
+    """The annotator likes the policy better every round; the gold one but once."""
+    told = {0: (0.0, 0.0), 1: (1.0, 0.9), 2: (2.0, 0.4), 3: (3.0, 0.1)}
+
+    def graded(recipe, prompts, judges, ours, others):
+        proxy, gold = told[int(ours.parent.name)]
+        entry = {"low": proxy - 0.02, "high": proxy + 0.02, "n": 4, "value": proxy}
+        turned = {"low": gold - 0.02, "high": gold + 0.02, "n": 4, "value": gold}
+        return {"n": 4, "annotator": {"reward": entry}, "gold": {"reward": turned}}
+
+    monkeypatch.setattr("luce.recipe.online.evaluation_of", graded)
+    online["online"] |= {"rounds": 5, "gold": online["online"]["annotator"], "guard": "roll_back"}
+    monkeypatch.setattr(
+        "luce.recipe.online.distances",
+        lambda *given: {"initial": {"value": float(given[3].parent.name), "low": 0.0, "high": 9.0}},
+    )
+    folder = online_run(online)
+    lines = ledger(folder)
+    assert [line["guard"]["action"] for line in lines] == ["continue", "continue", "roll_back"]
+    assert lines[-1]["guard"]["keep"] == 1
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["model"] == {"round": 1, "hash": lines[0]["policy"]["hash"]}
+    assert (folder / "model/model.safetensors").read_bytes() == (
+        folder / "rounds/001/train/model/model.safetensors"
+    ).read_bytes()
+    assert "has turned" in (folder / "report.html").read_text()
+    before = (folder / "rounds.jsonl").read_bytes()
+    online_run(online, resume=True)  # it has ended, and stays so
+    assert (folder / "rounds.jsonl").read_bytes() == before
+    # told only, it goes on
+    online["online"] |= {"guard": "tell", "rounds": 3}
+    folder = online_run(online | {"output_dir": str(tmp_path / "told")})
+    assert json.loads((folder / "manifest.json").read_text())["model"]["round"] == 3

@@ -11,7 +11,7 @@ weights. (Dong et al., 2024, arXiv:2405.07863; Xiong et al., 2023, arXiv:2312.11
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from rich.console import Console
 
 from luce.errors import LuceError, RecipeError
 from luce.files import write_atomic, write_json, write_jsonl
+from luce.models.export import save_model
 from luce.models.policy import CausalPolicy
 from luce.recipe.load import Resolved, load_recipe
 from luce.recipe.online_evaluate import answer_prompts, distances, evaluation_of
+from luce.recipe.online_guard import judged
 from luce.recipe.online_ledger import (
     annotations_of,
     counted,
@@ -83,8 +85,13 @@ def online_run(
             done = ledger(folder)
             if not done and not (folder / "initial.json").exists():
                 _evaluate_start(loop)
+            start = json.loads((folder / "initial.json").read_text("utf-8"))
             for number in range(len(done) + 1, loop.online.rounds + 1):
-                done.append(_round(loop, number, done))
+                if _stopped(loop, done):
+                    break
+                line = _round(loop, number, done)
+                decision = judged(start, [*done, line])
+                done.append(line | {"guard": None if decision is None else asdict(decision)})
                 write_jsonl(folder / "rounds.jsonl", done)
                 _tidy(loop, number)
                 console.print(told(done[-1]))
@@ -92,6 +99,15 @@ def online_run(
             write_json(folder / "manifest.json", facts | {"status": "failed", "error": str(error)})
             raise
         return _finish(loop, facts, done)
+
+
+def _stopped(loop: Loop, done: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the guard has ended the run."""
+    said = done[-1]["guard"] if done else None
+    stopped = said is not None and said["action"] != "continue" and loop.online.guard != "tell"
+    if said is not None and stopped:
+        loop.console.print(f"guard: no more rounds, for {said['why']}", markup=False)
+    return stopped
 
 
 def _round(loop: Loop, number: int, done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -217,22 +233,32 @@ def _tidy(loop: Loop, number: int) -> None:
 
 
 def _finish(loop: Loop, facts: Mapping[str, Any], done: Sequence[Mapping[str, Any]]) -> Path:
-    """The last round's model as the run's own, and the account of all rounds."""
+    """The last round's model as the run's own, or that of the round to which the guard went back;
+    and the account of all rounds."""
     from luce.report.online_page import write_online_report
 
+    last, taken = done[-1], len(done)
+    said = last["guard"]
+    if loop.online.guard == "roll_back" and said is not None and said["action"] == "roll_back":
+        taken = said["keep"]
     model = loop.folder / "model"
-    if status(loop.folder) != "finished" or not model.exists():
-        shutil.rmtree(model, ignore_errors=True)
-        aside = loop.folder / ".model.partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(loop.models.path(len(done)), aside)
-        aside.rename(model)
-    last = done[-1]
-    write_json(loop.folder / "evaluation.json", last.get("evaluation", {}) | {"kl": last.get("kl")})
+    aside = loop.folder / ".model.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    if taken:
+        shutil.copytree(loop.models.path(taken), aside)
+    else:
+        save_model(loop.models.load(0), aside)
+    shutil.rmtree(model, ignore_errors=True)
+    aside.rename(model)
+    evaluation: dict[str, Any] = {"round": taken}
+    if taken:
+        line = done[taken - 1]
+        evaluation |= line.get("evaluation", {}) | {"kl": line.get("kl")}
+    write_json(loop.folder / "evaluation.json", evaluation)
     finished = {
         "status": "finished",
         "rounds": len(done),
-        "model": {"hash": last["policy"]["hash"]},
+        "model": {"round": taken, "hash": loop.hashes[taken]},
     }
     write_json(loop.folder / "manifest.json", dict(facts) | finished)
     path = write_online_report(loop.folder)

@@ -226,6 +226,11 @@ class Online(Section):
     gold_kind: Literal["reward", "pairwise", "policy"] | None = Field(
         default=None, description="of that model, where it does not say so itself"
     )
+    guard: Literal["tell", "stop", "roll_back"] = Field(
+        default="tell",
+        description="what a fall of the gold reward does: it is told; no more rounds; and the best "
+        "round's policy is taken",
+    )
     block: Positive = Field(default=64, description="prompts in one piece of work")
 
 

@@ -84,6 +84,9 @@ def verdict(lines: Sequence[Line]) -> list[str]:
             f"one it began as by {words}: it wins {percent(rate['value'])} "
             f"({percent_range(rate['low'], rate['high'])}) of {rate['n']:,} held-out prompts."
         )
+    guard = last.get("guard")
+    if guard is not None and guard["action"] != "continue":
+        said.append(f"The gold annotator has turned: {guard['why']}.")
     kl = dig(last, "kl.initial")
     if kl is not None:
         said.append(
