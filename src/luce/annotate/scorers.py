@@ -7,7 +7,7 @@ the annotators of Dumoulin et al. (2023, arXiv:2311.14115, section 3) are these 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -58,16 +58,35 @@ class ModelScorer:
             RowError: a prompt or a response that the template cannot render, an empty one among
                 them.
         """
-        groups = [graded(self.renderer, i, *one) for i, one in enumerate(asked)]
-        found: list[list[float]] = [[] for _ in groups]
-        filled = [i for i, group in enumerate(groups) if group is not None]
-        whole = [group for group in groups if group is not None]
-        for part in micro_batches(whole, self.max_tokens):
-            packed = pack([whole[i] for i in part], keep_last=self.keep_last)
-            grades = iter(self.grade(packed).tolist())
-            for i in part:
-                found[filled[i]] = [next(grades) for _ in whole[i].branches]
-        return found
+        return by_response(asked, self.renderer, self.grade, self.keep_last, self.max_tokens)
+
+
+def by_response(
+    asked: Sequence[Asked],
+    renderer: Renderer,
+    read: Callable[[Packed], Tensor],
+    keep_last: bool,
+    max_tokens: int = MOST_TOKENS,
+) -> list[list[Any]]:
+    """What a model reads of every prompt's responses, in order.
+
+    Args:
+        read: a packed row → a number, or a vector, for each of its responses.
+        keep_last, max_tokens: as of `ModelScorer`.
+
+    Raises:
+        RowError: a prompt or a response that the template cannot render, an empty one among them.
+    """
+    groups = [graded(renderer, i, *one) for i, one in enumerate(asked)]
+    found: list[list[Any]] = [[] for _ in groups]
+    filled = [i for i, group in enumerate(groups) if group is not None]
+    whole = [group for group in groups if group is not None]
+    for part in micro_batches(whole, max_tokens):
+        packed = pack([whole[i] for i in part], keep_last=keep_last)
+        values = iter(read(packed).tolist())
+        for i in part:
+            found[filled[i]] = [next(values) for _ in whole[i].branches]
+    return found
 
 
 def graded(

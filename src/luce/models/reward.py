@@ -144,6 +144,14 @@ class RewardModel(network.Network):
         both = self._run(rows, self.gate)
         return both[:n, : self.heads.outputs], both[n:, self.heads.outputs :].softmax(1)
 
+    def features(self, packed: Packed) -> Float[Tensor, "responses width"]:
+        """The last hidden state at the end of each response, which the head multiplies; a row as
+        for `rewards`. Without gradient, in evaluation mode, float32 or better."""
+        rows = lay_out(packed, self.layout, "ends")
+        moved = tuple(r.to(self.device) for r in rows)
+        with torch.no_grad(), network.evaluating(self.module):
+            return network.in_order([self._hidden(r) for r in moved], moved)
+
     def plain_rewards(self, packed: Packed) -> Float[Tensor, "responses outputs"]:
         """`all_rewards` as plain transformers computes it, which looks for the last token that is
         not padding; in evaluation mode, without gradient."""
@@ -165,12 +173,15 @@ class RewardModel(network.Network):
         return network.in_order([self._one(r, layers) for r in moved], moved)
 
     def _one(self, rows: Rows, layers: Sequence[nn.Linear]) -> Tensor:
+        wide = self._hidden(rows)
+        with torch.autocast(self.device.type, enabled=False):
+            return torch.cat([_applied(layer, wide) for layer in layers], 1)
+
+    def _hidden(self, rows: Rows) -> Tensor:
         with network.precision(self.device, self.autocast):
             hidden = network.hidden_states(self.inner.base_model, rows)
-        with torch.autocast(self.device.type, enabled=False):
-            # a reward of 8 bits orders nothing: the head is a vector, float32 costs nothing
-            wide = hidden if hidden.dtype == torch.float64 else hidden.float()
-            return torch.cat([_applied(layer, wide) for layer in layers], 1)
+        # a reward of 8 bits orders nothing: the head is a vector, float32 costs nothing
+        return hidden if hidden.dtype == torch.float64 else hidden.float()
 
     def self_check(self, packed: Packed) -> tuple[str, ...]:
         """Repeats the check of the layout on these rows (packed with `keep_last`), without gradient

@@ -27,12 +27,19 @@ class Candidates:
         lengths: tokens.
         beats: P(i ≻ j), nan where it was not asked; None where the rewards are all there is.
         members: rewards by each member of an ensemble; None where there is none.
+        widths: how little is known of each one's difference from the first, ‖Δφ‖ in Σ⁻¹
+            (`luce.online.explore`); None where no selector asks.
     """
 
     rewards: Float[np.ndarray, " n"]
     lengths: Float[np.ndarray, " n"]
     beats: Float[np.ndarray, "n n"] | None = None
     members: Float[np.ndarray, "members n"] | None = None
+    widths: Float[np.ndarray, " n"] | None = None
+
+    def known(self, i: int, j: int) -> bool:
+        """Whether anybody said which of the two is better."""
+        return self.beats is None or not bool(np.isnan(self.beats[i, j]))
 
     def margin(self, i: int, j: int) -> float:
         """How far i is ahead of j, in units of the rewards."""
@@ -71,10 +78,12 @@ class Terms:
         length_penalty: reward that a token costs, for `length_penalized`.
         acceptance_beta: β > 0 of the optimal policy exp(r/β) that `rejection` samples, in the unit
             of the rewards.
+        optimism: reward that a unit of width is worth, for `optimism`.
     """
 
     length_penalty: float = 0.0
     acceptance_beta: float = 1.0
+    optimism: float = 1.0
 
 
 Selector: TypeAlias = Callable[[Candidates, Terms, np.random.Generator], Chosen]
@@ -94,9 +103,12 @@ def best_vs_random(found: Candidates, terms: Terms, rng: np.random.Generator) ->
 
 
 def random_pair(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
-    """Any two: what a plain iteration of on-policy pairs has."""
-    first, second = rng.choice(len(found.rewards), size=2, replace=False)
-    return _ordered(found, int(first), int(second))
+    """Any two, of those that were compared where not all were: what a plain iteration of on-policy
+    pairs has."""
+    n = len(found.rewards)
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n) if found.known(i, j)]
+    first, second = pairs[int(rng.integers(len(pairs)))]
+    return _ordered(found, first, second)
 
 
 def best_vs_second(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
@@ -165,6 +177,32 @@ def widest(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
     return _ordered(found, int(rows[at]), int(columns[at]))
 
 
+def enhancer(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
+    """The first sample against the one of whose difference from it least is known: the enhancer of
+    Xiong et al. (2024, arXiv:2312.11456, Algorithm 1), which explores for the main agent."""
+    return _ordered(found, 0, most_unknown(found))
+
+
+def optimism(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
+    """The first sample against the one with the highest reward + c · width."""
+    hopes = found.rewards + terms.optimism * _widths(found)
+    return _ordered(found, 0, 1 + int(hopes[1:].argmax()))
+
+
+def most_unknown(found: Candidates) -> int:
+    """The sample whose difference from the first is the widest; of equal ones the first."""
+    return 1 + int(_widths(found)[1:].argmax())
+
+
+def _widths(found: Candidates) -> np.ndarray:
+    if found.widths is None:
+        raise LuceError(
+            "select: enhancer and optimism measure how little is known of a difference by the "
+            "last-layer features of a reward model. Name one: `online.features`."
+        )
+    return found.widths
+
+
 def _ahead(values: np.ndarray, rng: np.random.Generator) -> Chosen:
     if np.ptp(values) == 0:
         return Nothing("tie")
@@ -195,4 +233,6 @@ SELECTORS: Mapping[str, Selector] = {
     "listwise": listwise,
     "rejection": rejection,
     "widest": widest,
+    "enhancer": enhancer,
+    "optimism": optimism,
 }

@@ -206,12 +206,23 @@ class Online(Section):
         "listwise",
         "rejection",
         "widest",
+        "enhancer",
+        "optimism",
     ] = Field(default="best_vs_worst", description="which pairs the samples of a prompt give")
     length_penalty: float = Field(
         default=0.0, ge=0.0, description="reward that a token costs in `length_penalized`"
     )
     acceptance_beta: float = Field(
         default=1.0, gt=0.0, description="of the policy exp(r / beta) that `rejection` samples"
+    )
+    features: str | None = Field(
+        default=None,
+        description="the reward model whose last layer `enhancer` and `optimism` measure by; null: "
+        "the annotator",
+    )
+    ridge: float = Field(default=1.0, gt=0.0, description="of the covariance of those features")
+    optimism: float = Field(
+        default=1.0, ge=0.0, description="reward that a unit of width is worth in `optimism`"
     )
     train_on: Literal["latest", "union", "replay"] = Field(
         default="latest", description="rows of this round, of all, or of this and some earlier ones"

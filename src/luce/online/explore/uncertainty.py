@@ -7,6 +7,7 @@ A linear reward that was fitted to the comparisons Δφ_s is known up to a const
 the first factor, a number; it is the outer product.)
 """
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -26,6 +27,14 @@ class Uncertainty(Protocol):
 
     def update(self, differences: Float[Tensor, "*rows d"]) -> None:
         """Σ ← Σ + Σ_s Δφ_s Δφ_sᵀ."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What `restore` takes."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state of the same shape."""
         ...
 
 
@@ -62,6 +71,14 @@ class Covariance:
         flat = self._flat(differences)
         self.matrix = self.matrix + flat.mT @ flat
         self._root = None
+
+    def state(self) -> dict[str, Tensor]:
+        """What `restore` takes."""
+        return {"matrix": self.matrix.clone()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state of the same shape."""
+        self.matrix, self._root = state["matrix"].to(self.matrix), None
 
     def _flat(self, differences: Tensor) -> Tensor:
         *worlds, d, _ = self.matrix.shape
@@ -118,6 +135,19 @@ class Sketch:
                 directions = directions[: self.rank]
             self._values, self._directions = values, directions
             self._rows = values.sqrt().unsqueeze(1) * directions
+
+    def state(self) -> dict[str, Tensor]:
+        """What `restore` takes."""
+        lost = torch.tensor(self.lost, dtype=torch.float64)
+        found = {"values": self._values, "directions": self._directions, "lost": lost}
+        return {name: tensor.clone() for name, tensor in found.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state of the same shape."""
+        self.lost = float(state["lost"])
+        self._values = state["values"].to(self._rows)
+        self._directions = state["directions"].to(self._rows)
+        self._rows = self._values.sqrt().unsqueeze(1) * self._directions
 
     def _norm(self, differences: Tensor, ridge: float, values: Tensor) -> Tensor:
         """By Woodbury: xᵀ(λI + VᵀDV)⁻¹x = (‖x‖² − Σ d/(d + λ) (v·x)²)/λ, as a sum of terms ≥ 0."""
