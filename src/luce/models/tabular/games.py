@@ -169,7 +169,8 @@ def exploitability(
     there is no reference.
 
     >>> rock = actions(3).weights([1.0, 0.0, 0.0])
-    >>> wins = torch.tensor([[0.5, 0.9, 0.3], [0.1, 0.5, 0.8], [0.7, 0.2, 0.5]]).double()
+    >>> rows = [[0.5, 0.9, 0.3], [0.1, 0.5, 0.8], [0.7, 0.2, 0.5]]
+    >>> wins = torch.tensor(rows, dtype=torch.float64)
     >>> round(exploitability(rock, wins), 6)
     0.2
 
