@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,15 @@ from judge_server import Answer, JudgeServer, by_points, chat  # noqa: E402
 
 from luce.annotate.judge import Limits, load_template, template_names  # noqa: E402
 from luce.cli.main import run  # noqa: E402
+from luce.recipe.eval_win_rate import win_rates  # noqa: E402
 
 N = 60
+
+
+@pytest.fixture(autouse=True)
+def fewer_draws(monkeypatch):
+    fewer = partial(win_rates, resamples=100, refits=0)
+    monkeypatch.setattr("luce.recipe.judge.win_rates", fewer)
 
 
 @pytest.fixture

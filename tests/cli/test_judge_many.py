@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "annotate" / "judge"))
 from judge_server import Answer, JudgeServer, by_points, chat  # noqa: E402
 
 from luce.cli.main import run  # noqa: E402
+from luce.recipe.eval_win_rate import win_rates  # noqa: E402
 
 POINTS = {"a": (4, 5, 1, 7), "b": (3, 2, 6, 0), "c": (3, 9, 5, 1)}
+
+
+@pytest.fixture(autouse=True)
+def fewer_draws(monkeypatch):
+    fewer = partial(win_rates, resamples=100, refits=0)
+    monkeypatch.setattr("luce.recipe.judge.win_rates", fewer)
 
 
 @pytest.fixture
@@ -93,7 +101,8 @@ def test_all_pairs_meet_once_and_the_matrix_is_that_of_the_verdicts(sides, serve
         )
         wanted = sum(share(one, other) for other in POINTS if other != one)
         assert expected == pytest.approx(wanted, abs=1e-3)
-    again = answered("eval", "win-rate", "--verdicts", "verdicts.jsonl")
+    fewer = ("--resamples", "100", "--refits", "0")
+    again = answered("eval", "win-rate", "--verdicts", "verdicts.jsonl", *fewer)
     assert again["matrix"] == matrix
     assert answered(*asked)["calls"] == 0
 
