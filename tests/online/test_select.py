@@ -11,6 +11,7 @@ from luce.errors import LuceError
 from luce.online.select import SELECTORS, Candidates, Listing, Nothing, Pair, Terms
 
 NONE = Terms()
+ASK_FOR_MORE = ("widest", "enhancer", "optimism")
 
 
 def of(*rewards: float, lengths: tuple[float, ...] | None = None) -> Candidates:
@@ -41,7 +42,9 @@ def test_equal_ones_are_taken_by_chance_and_never_against_themselves() -> None:
     assert every("best_vs_second", of(2.0, 1.0, 1.0)) == {Pair(0, 1), Pair(0, 2)}
 
 
-@pytest.mark.parametrize("name", [n for n in SELECTORS if n not in ("widest", "length_penalized")])
+@pytest.mark.parametrize(
+    "name", [n for n in SELECTORS if n not in (*ASK_FOR_MORE, "length_penalized")]
+)
 def test_rewards_that_are_all_equal_tell_nothing(name: str) -> None:
     assert every(name, of(0.5, 0.5, 0.5), draws=50) == {Nothing("tie")}
 
@@ -99,7 +102,7 @@ def test_where_members_disagree() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(-3, 3), min_size=2, max_size=8),
-    st.sampled_from([n for n in SELECTORS if n not in ("widest", "listwise")]),
+    st.sampled_from([n for n in SELECTORS if n not in (*ASK_FOR_MORE, "listwise")]),
     st.integers(0, 2**32),
 )
 def test_the_better_one_is_never_worse(rewards: list[int], name: str, seed: int) -> None:
@@ -114,9 +117,26 @@ def test_the_better_one_is_never_worse(rewards: list[int], name: str, seed: int)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.permutations(range(5)), st.sampled_from(["best_vs_worst", "tournament", "best_vs_second"]))
+@given(
+    st.permutations(range(5)), st.sampled_from(["best_vs_worst", "tournament", "best_vs_second"])
+)
 def test_the_order_of_samples_changes_nothing(order: list[int], name: str) -> None:
     rewards = np.array([0.3, -1.0, 2.0, 0.9, 0.1])
     first, second = take(name, of(*rewards)), take(name, of(*rewards[list(order)]))
     assert isinstance(first, Pair) and isinstance(second, Pair)
     assert (order[second.better], order[second.worse]) == (first.better, first.worse)
+
+
+def test_explorers_set_the_first_sample_against_another() -> None:
+    found = replace(of(1.0, 2.0, 0.0, 0.5), widths=np.array([0.0, 0.1, 0.7, 0.9]))
+    assert take("enhancer", found) == Pair(0, 3)  # better by reward, though asked for its width
+    assert take("optimism", found, Terms(optimism=0.0)) == Pair(1, 0)
+    assert take("optimism", found, Terms(optimism=10.0)) == Pair(0, 3)
+    with pytest.raises(LuceError, match="online.features"):
+        take("enhancer", of(0.0, 1.0))
+
+
+def test_a_random_pair_is_one_that_was_compared() -> None:
+    beats = np.full((3, 3), np.nan)
+    beats[0, 2], beats[2, 0] = 0.9, 0.1
+    assert every("random_pair", replace(of(0.9, 0.5, 0.1), beats=beats)) == {Pair(0, 2)}

@@ -5,11 +5,17 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from luce.errors import RecipeError
+from luce.annotate.scorers import graded
+from luce.data.pack import pack
+from luce.data.template import Renderer
+from luce.errors import LuceError, RecipeError
+from luce.models.reward import load_reward_model
 from luce.recipe.online import online_run
 from luce.recipe.online_prompts import read_lines
+from luce.recipe.run import train_run
 
 MINE = """
 asked = []
@@ -190,3 +196,46 @@ def test_a_gold_that_turns_ends_the_run_and_the_best_round_is_taken(online, tmp_
     online["online"] |= {"guard": "tell", "rounds": 3}
     folder = online_run(online | {"output_dir": str(tmp_path / "told")})
     assert json.loads((folder / "manifest.json").read_text())["model"]["round"] == 3
+
+
+@pytest.mark.parametrize("compares", [False, True], ids=["grades", "compares"])
+def test_exploring_by_the_features_of_a_reward_model(online, tmp_path, compares):
+    """The pair is the first sample with the one of which least is known, by hand; the second round
+    knows what the first compared."""
+    rm = tmp_path / "rm"
+    judged = {k: v for k, v in online.items() if k != "online"} | {
+        "name": "rm", "output_dir": str(rm), "objective": "bradley_terry",
+        "model": online["model"] | {"kind": "reward"}, "evaluate": {"sample_prompts": 0},
+    }  # fmt: skip
+    train_run(judged)
+    online["online"] |= {"select": "enhancer", "features": str(rm), "ridge": 2.0}
+    if compares:
+        online["online"]["annotator"] = "online_judges:compare"
+    folder = online_run(online)
+    model = load_reward_model(str(rm / "model"))
+    renderer = Renderer(model.tokenizer)
+    seen = 2.0 * np.eye(int(model.inner.config.hidden_size))
+    for number in (1, 2):
+        inner = folder / "rounds" / f"{number:03d}"
+        texts = {r["prompt"]: r["samples"] for r in read_lines(inner / "samples.jsonl")}
+        prompts = {r["number"]: r["prompt"] for r in read_lines(folder / "prompts.jsonl")}
+        inverse, grown = np.linalg.inv(seen), seen.copy()
+        for row in read_lines(inner / "verdicts.jsonl"):
+            kept = [texts[row["prompt"]][j]["text"] for j in row["kept"]]
+            group = graded(renderer, 0, prompts[row["prompt"]], kept)
+            phi = model.features(pack([group], keep_last=True)).double().numpy()
+            apart = phi - phi[0]
+            widths = np.sqrt(np.einsum("nd,de,ne->n", apart, inverse, apart))
+            assert row["widths"] == pytest.approx(widths, rel=1e-4, abs=1e-6)
+            if compares:
+                asked = [(i, j) for i, line in enumerate(row["beats"])
+                         for j, p in enumerate(line) if p is not None and i < j]  # fmt: skip
+                assert asked == [(0, 1 + int(np.argmax(row["widths"][1:])))]
+        for row in read_lines(inner / "pairs.jsonl"):
+            group = graded(renderer, 0, row["prompt"], [row["chosen"], row["rejected"]])
+            phi = model.features(pack([group], keep_last=True)).double().numpy()
+            grown += np.outer(phi[0] - phi[1], phi[0] - phi[1])
+        seen = grown
+    with pytest.raises(LuceError, match="no last layer"):
+        online["online"]["features"] = None
+        online_run(online | {"output_dir": str(tmp_path / "none")})

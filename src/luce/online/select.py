@@ -180,7 +180,7 @@ def widest(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
 def enhancer(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
     """The first sample against the one of whose difference from it least is known: the enhancer of
     Xiong et al. (2024, arXiv:2312.11456, Algorithm 1), which explores for the main agent."""
-    return _ordered(found, 0, most_unknown(found))
+    return _ordered(found, 0, most_unknown(_widths(found)))
 
 
 def optimism(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
@@ -189,9 +189,9 @@ def optimism(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chose
     return _ordered(found, 0, 1 + int(hopes[1:].argmax()))
 
 
-def most_unknown(found: Candidates) -> int:
+def most_unknown(widths: Float[np.ndarray, " n"]) -> int:
     """The sample whose difference from the first is the widest; of equal ones the first."""
-    return 1 + int(_widths(found)[1:].argmax())
+    return 1 + int(widths[1:].argmax())
 
 
 def _widths(found: Candidates) -> np.ndarray:

@@ -24,6 +24,7 @@ from luce.models.export import save_model
 from luce.models.policy import CausalPolicy
 from luce.recipe.load import Resolved, load_recipe
 from luce.recipe.online_evaluate import answer_prompts, distances, evaluation_of
+from luce.recipe.online_explore import EXPLORES, grow
 from luce.recipe.online_guard import judged
 from luce.recipe.online_ledger import (
     annotations_of,
@@ -130,6 +131,8 @@ def _round(loop: Loop, number: int, done: Sequence[Mapping[str, Any]]) -> dict[s
         write_jsonl(stage.folder / "rows.jsonl", without)
         write_jsonl(pairs, rows)
     rows, without = read_lines(pairs), read_lines(stage.folder / "rows.jsonl")
+    if loop.online.select in EXPLORES:
+        grow(loop.online, *stage.covariances, rows)
     own = [loop.models.round(k) / "pairs.jsonl" for k in range(1, number + 1)]
     lines = rows_to_train(loop.recipe.train.seed, loop.online, own, number)
     write_atomic(stage.folder / "train.jsonl", "".join(lines))

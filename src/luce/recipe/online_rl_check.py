@@ -1,9 +1,12 @@
 """Whether a recipe is one of reinforcement learning, and asks for nothing that is of no use."""
 
+from typing import Any
+
 from luce.errors import RecipeError
 from luce.online.rl import Method
 from luce.recipe.load import Resolved
 from luce.recipe.schema import Recipe, Section
+from luce.recipe.yaml12 import scalar_text
 
 USED = frozenset(
     "rounds prompts_per_round n temperature top_p max_new_tokens annotator annotator_kind gold "
@@ -46,9 +49,11 @@ def check_rl(resolved: Resolved) -> None:
         if key not in USED
     }
     for key, why in (unused | UNUSED).items():
-        if _changed(recipe, key):
+        value, default = _value(recipe, key)
+        if value != default:
             raise RecipeError(
-                f"recipe.{key}: {method.name} has no use for it: {why}. Leave it out."
+                f"recipe.{key}: {value!r}, but {method.name} has no use for it: {why}. Leave it "
+                f"out, or set {key}={scalar_text(default)}."
             )
     if not isinstance(online.temperature, float) or online.temperature == 0:
         raise RecipeError(
@@ -78,12 +83,10 @@ def notes(recipe: Recipe) -> list[str]:
     ]
 
 
-def _changed(recipe: Recipe, key: str) -> bool:
-    """Whether a key of the recipe has another value than its default."""
-    section: Section | None = recipe
+def _value(recipe: Recipe, key: str) -> tuple[Any, Any]:
+    """The value of a key of the recipe, and its default."""
+    section: Section = recipe
     *sections, name = key.split(".")
     for part in sections:
         section = getattr(section, part)
-    if section is None:
-        return False
-    return getattr(section, name) != type(section).model_fields[name].default
+    return getattr(section, name), type(section).model_fields[name].default

@@ -48,8 +48,9 @@ def _row(
         np.asarray([len(s["ids"]) for s in kept], dtype=float),
         np.asarray(verdict["beats"], dtype=float) if "beats" in verdict else None,
         np.asarray(verdict["members"], dtype=float) if "members" in verdict else None,
+        np.asarray(verdict["widths"], dtype=float) if "widths" in verdict else None,
     )
-    terms = Terms(online.length_penalty, online.acceptance_beta)
+    terms = Terms(online.length_penalty, online.acceptance_beta, online.optimism)
     chosen = SELECTORS[online.select](found, terms, rng)
     if isinstance(chosen, Nothing):
         return chosen

@@ -17,6 +17,9 @@ from luce.files import write_jsonl
 from luce.models.engine import Sample, SamplingSettings, generate
 from luce.models.policy import CausalPolicy
 from luce.online.blocks import Blocks
+from luce.online.select import most_unknown
+from luce.recipe.online_explore import EXPLORES, Widths
+from luce.recipe.online_explore import FILE as COVARIANCE
 from luce.recipe.online_prompts import Prompt, read_lines
 from luce.recipe.preferred import Opened
 from luce.recipe.sampling import token_log_probs
@@ -74,10 +77,21 @@ class Stage:
         """Let go of the models."""
         self.__dict__.pop("loaded", None)
         self.__dict__.pop("opened", None)
+        self.__dict__.pop("widths", None)
 
     @cached_property
     def opened(self) -> Opened:
         return self.annotator()
+
+    @property
+    def covariances(self) -> tuple[Path, Path]:
+        """Where what was compared is kept, before this round and after it."""
+        before = self.folder.parent / f"{self.number - 1:03d}"
+        return before / COVARIANCE, self.folder / COVARIANCE
+
+    @cached_property
+    def widths(self) -> Widths:
+        return Widths(self.online, self.covariances[0])
 
     @cached_property
     def loaded(self) -> tuple[CausalPolicy, str]:
@@ -174,23 +188,28 @@ def _kept(samples: Sequence[Mapping[str, Any]], online: Online) -> tuple[list[in
 def _judged(
     stage: Stage, block: int, prompts: Sequence[Any], texts: Sequence[Sequence[str]]
 ) -> list[dict[str, Any]]:
-    opened = stage.opened
+    opened, online = stage.opened, stage.online
+    widths: list[list[float]] | None = None
+    if online.select in EXPLORES:
+        widths = stage.widths.of(list(zip(prompts, texts, strict=True)))
     if opened.grade is not None:
         rewards = opened.grade(list(zip(prompts, texts, strict=True)))
         rows: list[dict[str, Any]] = [{"rewards": list(map(float, r))} for r in rewards]
         if stage.online.select == "widest" and opened.members is not None:
             members = opened.members(list(zip(prompts, texts, strict=True)))
             rows = [r | {"members": m} for r, m in zip(rows, members, strict=True)]
+        if widths is not None:
+            rows = [r | {"widths": w} for r, w in zip(rows, widths, strict=True)]
         return rows
-    # one pair is asked where one is taken at random, all of them where the best is looked for
-    few = stage.online.select == "random_pair"
+    # one pair is asked where one is taken at random, or to explore; all where the best is sought
     asked: list[tuple[int, int, int]] = []
     for k, responses in enumerate(texts):
         n = len(responses)
         pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-        if few and pairs:
-            rng = rng_of(stage, block, k, 1)
-            pairs = [pairs[int(rng.integers(len(pairs)))]]
+        if online.select == "random_pair" and pairs:
+            pairs = [pairs[int(rng_of(stage, block, k, 1).integers(len(pairs)))]]
+        elif online.select == "enhancer" and widths is not None and pairs:
+            pairs = [(0, most_unknown(np.asarray(widths[k])))]
         asked += [(k, i, j) for i, j in pairs]
     comparisons = [Comparison(prompts[k], texts[k][i], texts[k][j]) for k, i, j in asked]
     beats: list[list[list[float | None]]] = [
@@ -198,7 +217,10 @@ def _judged(
     ]  # fmt: skip
     for (k, i, j), p in zip(asked, opinions(opened.annotator, comparisons), strict=True):
         beats[k][i][j], beats[k][j][i] = p, 1 - p
-    return [{"beats": b, "rewards": _borda(b)} for b in beats]
+    rows = [{"beats": b, "rewards": _borda(b)} for b in beats]
+    if widths is not None:
+        rows = [r | {"widths": w} for r, w in zip(rows, widths, strict=True)]
+    return rows
 
 
 def _borda(beats: Sequence[Sequence[float | None]]) -> list[float]:
