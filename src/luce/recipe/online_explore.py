@@ -1,5 +1,5 @@
-"""How little earlier rounds tell about the samples of this one: ‖Δφ‖ in Σ⁻¹, with φ the last layer of
-a reward model and Σ = λI + Σ Δφ Δφᵀ over all pairs that were judged before."""
+"""How little earlier rounds tell about the samples of this one: ‖Δφ‖ in Σ⁻¹, with φ the last layer
+of a reward model and Σ = λI + Σ Δφ Δφᵀ over all pairs that were judged before."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
