@@ -117,6 +117,26 @@ def test_a_ranking_template_and_verdicts_that_are_missing(server, asked):
     assert found["judging"]["invalid"] == {"t": {"refusal": 2}}
 
 
+def test_a_verdict_in_one_order_counts_alone_and_the_other_bounds_it(server, asked, capsys):
+    # of instruction 1 only the order with the baseline first is answered: 2 of 6 points
+    server.answer = lambda r: (
+        chat("hm", (9, 1)) if re.search("Do 1.*ours.*base", r.content) else by_logprobs(r)
+    )
+    code, found = asked(*FILES)
+    (line,) = found["models"]
+    p = [x / (x + y) for x, y in zip(OURS, BASE, strict=True)]
+    assert code == 0 and annotations()[1]["preference"] == pytest.approx(1 + p[1])
+    assert annotations()[1]["preference_by_order"] == {"ab": pytest.approx(1 + p[1]), "ba": None}
+    assert (line["n_missing"], line["n_partial"]) == (0, 1)
+    assert line["win_rate"] == pytest.approx(100 * sum(p) / 6)
+    rest = sum(p) - p[1]
+    assert line["win_rate_if_missing_lost"] == pytest.approx(100 * (rest + p[1] / 2) / 6)
+    assert line["win_rate_if_missing_won"] == pytest.approx(100 * (rest + p[1] / 2 + 0.5) / 6)
+    words = ["eval", "alpaca-eval", "--annotations", "annotations.json", "--difficulty", "hard.csv"]
+    assert run([*words, "--penalty", "1", "--refits", "0"]) == 0
+    assert "0 without a verdict, 1 with one in one order only" in capsys.readouterr().out
+
+
 def test_what_is_not_answered_is_left_for_the_next_call(server, asked):
     server.answer = lambda r: (
         Answer("", status=429, headers={"Retry-After": "999"})

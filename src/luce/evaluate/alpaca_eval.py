@@ -24,7 +24,8 @@ class AlpacaEvalModel:
         standard_error: of this mean, sd / √n (ddof = 1).
         wins, losses, draws: preferences above, below and at ½.
         missing: annotations without a verdict, which count in none of these.
-        lowest, highest: the win rate if all of those had been losses, or wins.
+        partial: annotations with a verdict in some of the orders shown only.
+        lowest, highest: the win rate if all missing verdicts had been losses, or wins.
         discrete_win_rate: (wins + draws / 2) / n.
         length_controlled: the length-controlled win rate and how it was fitted, in [0, 1].
         mean_length, baseline_mean_length: of the outputs, characters.
@@ -37,6 +38,7 @@ class AlpacaEvalModel:
     losses: int
     draws: int
     missing: int
+    partial: int
     lowest: float
     highest: float
     discrete_win_rate: float
@@ -56,6 +58,7 @@ class AlpacaEvalModel:
             "n_draws": self.draws,
             "n_total": self.win_rate.n,
             "n_missing": self.missing,
+            "n_partial": self.partial,
             "win_rate_if_missing_lost": self.lowest,
             "win_rate_if_missing_won": self.highest,
             "discrete_win_rate": self.discrete_win_rate,
@@ -123,10 +126,11 @@ class AlpacaEval:
                 f"{line.draws:5,}  {raw.n:3,}  {line.mean_length:6.0f}"
             )
         for line in self.models:
-            if line.missing:
+            if line.missing or line.partial:
+                some = f", {line.partial:,} with one in one order only" if line.partial else ""
                 said.append(
-                    f"{line.model}: {line.missing:,} without a verdict; the win rate would be "
-                    f"{line.lowest:.2f} had all been lost and {line.highest:.2f} had all been won."
+                    f"{line.model}: {line.missing:,} without a verdict{some}; the win rate would "
+                    f"be {line.lowest:.2f} had all been lost and {line.highest:.2f} had all been won."
                 )
         refits = max(line.length_controlled.refits for line in self.models)
         said.append(
@@ -208,7 +212,10 @@ def _line(
             seed=seed,
             refits=refits,
         )
-    n, total, missing = len(known), math.fsum(known), len(rows) - len(known)
+    n, missing = len(known), len(rows) - len(known)
+    lowest, highest = (
+        100 * math.fsum(row.filled(end) for row in rows) / len(rows) for end in (0.0, 1.0)
+    )
     mean, low, high = mean_interval([100 * p for p in known])
     wins, losses = sum(p > 0.5 for p in known), sum(p < 0.5 for p in known)
     draws = n - wins - losses
@@ -220,8 +227,9 @@ def _line(
         losses=losses,
         draws=draws,
         missing=missing,
-        lowest=100 * total / len(rows),
-        highest=100 * (total + missing) / len(rows),
+        partial=sum(row.missing > 0 and row.preference is not None for row in rows),
+        lowest=lowest,
+        highest=highest,
         discrete_win_rate=100 * (2 * wins + draws) / (2 * n),
         length_controlled=controlled,
         mean_length=float(np.mean([row.length for row in rows])),

@@ -8,7 +8,7 @@ from luce.data.fields import number
 from luce.data.ledger import RowError
 from luce.errors import DataError
 from luce.evaluate.length_control import Rows, gamed_rows
-from luce.evaluate.reading import Placed, count, optional_number, records, text, wanted
+from luce.evaluate.reading import Placed, Record, count, optional_number, records, text, wanted
 from luce.types import Place
 
 _PREFERENCE = (
@@ -28,6 +28,8 @@ class Annotation:
         baseline_length, length: of outputs 1 and 2, characters.
         preference: P(output 2 wins) in [0, 1], ½ for a draw; None where there is no verdict.
         baseline: who made output 1, where that is known.
+        verdicts: that were asked for, one in each order shown; missing: those among them that the
+            judge did not give, so that the preference is of the others alone.
     """
 
     model: str
@@ -36,6 +38,19 @@ class Annotation:
     length: int
     preference: float | int | None
     baseline: str | None = None
+    verdicts: int = 1
+    missing: int = 0
+
+    def filled(self, outcome: float) -> float:
+        """The preference, had the verdicts that are missing this outcome.
+
+        >>> Annotation("m", 0, 9, 9, 1.0, verdicts=2, missing=1).filled(0.0)
+        0.5
+        """
+        if self.preference is None:
+            return outcome
+        known = self.verdicts - self.missing
+        return (self.preference * known + outcome * self.missing) / self.verdicts
 
 
 def read_annotations(path: str | Path) -> list[Annotation]:
@@ -43,7 +58,8 @@ def read_annotations(path: str | Path) -> list[Annotation]:
 
     Fields: `preference`; `output_1` and `output_2`, or their lengths `len_1` and `len_2` in
     characters; `generator_2` (or `model`), `generator_1` where known; `index`, the number of the
-    instruction. Without `index` it is the row's number among those of its model, as in alpaca_eval;
+    instruction; `preference_by_order`, order shown → preference or null, where a judge was asked in
+    several. Without `index` it is the row's number among those of its model, as in alpaca_eval;
     then all instructions must be there in their order.
 
     Raises:
@@ -76,6 +92,7 @@ def read_annotations(path: str | Path) -> list[Annotation]:
                 _length((place, record), "2"),
                 _preference((place, record)),
                 baseline if isinstance(baseline, str) else None,
+                *_orders(record),
             )
         )
     return found
@@ -154,6 +171,14 @@ def _preference(row: Placed) -> float | None:
     if not 1 <= value <= 2:
         raise RowError(place, "preference", "value", f"found {value:g}. {_PREFERENCE}")
     return value - 1
+
+
+def _orders(record: Record) -> tuple[int, int]:
+    """How many verdicts were asked for, and how many of them are missing."""
+    said = record.get("preference_by_order")
+    if not isinstance(said, dict) or not said:
+        return 1, 0
+    return len(said), sum(value is None for value in said.values())
 
 
 def _length(row: Placed, side: str) -> int:
