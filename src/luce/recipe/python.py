@@ -25,7 +25,7 @@ def flat_keywords(online: bool = False) -> dict[str, str]:
         section, dot, name = dotted.rpartition(".")
         if section == "online":
             first |= {name: dotted} if online else {}
-        elif dot and not dotted.startswith("model.lora."):
+        elif dot and "." not in section:  # a section in a section is given as a mapping
             names.setdefault(name, []).append(dotted)
     unique = {name: keys[0] for name, keys in names.items() if len(keys) == 1}
     return unique | first | {name: name for name in Recipe.model_fields}

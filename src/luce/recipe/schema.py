@@ -169,6 +169,47 @@ Temperatures = Annotated[
 ]
 
 
+class Engine(Section):
+    """What samples: this process, or a server."""
+
+    kind: Literal["transformers", "vllm", "sglang"] = Field(
+        default="transformers", description="transformers: in this process; else a server"
+    )
+    base_url: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="of the server: http or https, host and port; without /v1"
+    )
+    api_key_env: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="the environment variable with the server's key"
+    )
+    concurrency: Positive = Field(default=64, description="prompts that are asked at once")
+    timeout_s: float = Field(default=600.0, gt=0.0, description="of one request")
+    retries: Annotated[int, Field(ge=0)] = Field(
+        default=6, description="of a request that failed, after waits that double"
+    )
+    wait_s: float = Field(
+        default=1800.0, ge=0.0, description="how long the server may take to have a round's weights"
+    )
+    stale: Literal["refuse", "weight"] = Field(
+        default="refuse",
+        description="what becomes of samples of other weights: none are taken, or each counts by "
+        "its importance weight",
+    )
+    max_weight: float = Field(
+        default=2.0, gt=0.0, description="importance weights are cut off at this"
+    )
+
+
+class RayJob(Section):
+    """How Ray shares the work of a stage."""
+
+    address: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="of the cluster, or auto; null: one on this host"
+    )
+    concurrency: Positive = Field(default=1, description="actors; each loads the model once")
+    num_cpus: float = Field(default=1.0, gt=0.0, description="of an actor")
+    num_gpus: float = Field(default=0.0, ge=0.0, description="of an actor")
+
+
 class Online(Section):
     """Rounds of `luce online`: sample, annotate, select, train."""
 
@@ -243,6 +284,15 @@ class Online(Section):
         "round's policy is taken",
     )
     block: Positive = Field(default=64, description="prompts in one piece of work")
+    engine: Engine = Field(default_factory=Engine, description="what samples")
+    scale: Literal["none", "ray"] = Field(
+        default="none", description="who shares sampling and judging, beside workers: Ray"
+    )
+    ray: RayJob = Field(default_factory=RayJob, description="how, with `scale: ray`")
+    train_command: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="trains a round; the recipe's path is added to it. null: this process does",
+    )
 
 
 class Recipe(Section):
