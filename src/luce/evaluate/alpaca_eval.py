@@ -130,7 +130,7 @@ class AlpacaEval:
                 some = f", {line.partial:,} with one in one order only" if line.partial else ""
                 said.append(
                     f"{line.model}: {line.missing:,} without a verdict{some}; the win rate would "
-                    f"be {line.lowest:.2f} had all been lost and {line.highest:.2f} had all been won."
+                    f"be {line.lowest:.2f} had all been lost, {line.highest:.2f} had all been won."
                 )
         refits = max(line.length_controlled.refits for line in self.models)
         said.append(

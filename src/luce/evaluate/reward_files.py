@@ -73,8 +73,9 @@ def outcome(
     """Correct where the chosen response scores strictly higher, as published: equal scores are
     wrong, and counted as ties beside.
 
-    >>> outcome("hep-go", "1", 0.5, 0.5)
-    Outcome(subset='hep-go', id='1', correct=0.0, tie=True)
+    >>> found = outcome("hep-go", "1", 0.5, 0.5)
+    >>> found.correct, found.tie
+    (0.0, True)
     """
     if chosen is None or rejected is None or math.isnan(chosen) or math.isnan(rejected):
         return Outcome(subset, id, None)
