@@ -37,6 +37,7 @@ from luce.recipe.online_ledger import (
 )
 from luce.recipe.online_loop import IN_MEMORY, Loop, begin, check_online, open_loop
 from luce.recipe.online_prompts import read_lines
+from luce.recipe.online_rl_check import is_rl
 from luce.recipe.online_rows import rows_to_train, select_rows
 from luce.recipe.online_stages import judge_block, run_stage, sample_block, sampler_gap
 from luce.recipe.preferred import Opened
@@ -76,6 +77,15 @@ def online_run(
                 f"it. Pass it again: luce.online(…, {role}=…)."
             )
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    if is_rl(resolved):
+        if annotator is not None:
+            raise RecipeError(
+                f"luce.online: annotator: {resolved.objective.name} takes a reward model or "
+                "`module:function` by name, so that a resumed run grades as before."
+            )
+        from luce.recipe.online_rl import rl_run
+
+        return rl_run(resolved, resume=resume, allow_change=allow_change, console=console)
     folder = Path(resolved.recipe.output_dir)
     refuse_used_folder(folder, resume)
     with locked(folder):

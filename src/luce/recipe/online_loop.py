@@ -26,6 +26,7 @@ from luce.recipe.online_models import (
     load_frozen,
 )
 from luce.recipe.online_prompts import Prompts, load_prompts
+from luce.recipe.online_rl_check import check_rl, is_rl
 from luce.recipe.online_stages import Stage
 from luce.recipe.preferred import Opened, open_annotator
 from luce.recipe.prepare import check_fit
@@ -112,6 +113,9 @@ def check_online(resolved: Resolved) -> None:
         raise RecipeError(
             "recipe.online: missing. Give at least `online: {annotator: …}`, or use `luce train`."
         )
+    if is_rl(resolved):
+        check_rl(resolved)
+        return
     if recipe.model.kind != "policy":
         raise RecipeError("recipe.model.kind: rounds are of a policy. Use `luce train`.")
     if resolved.objective.structure == "list" and recipe.online.select != "listwise":
