@@ -99,7 +99,7 @@ CURVES = (
         "Samples that end by themselves",
         "share of samples",
         (Line("ended"),),
-        "The others are cut at `evaluate.max_new_tokens`.",
+        "The others are cut at the most new tokens that the recipe allows.",
         sampled=True,
     ),
     Curve(
