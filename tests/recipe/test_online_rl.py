@@ -86,6 +86,8 @@ def test_a_run_leaves_what_runs_leave(finished):
     assert [r["round"] for r in rounds] == [1, 2, 3] and [r["step"] for r in rounds] == [0, 2, 4]
     assert rounds[0]["policy"] == manifest["model"]["initial_hash"]
     assert [r["samples"] for r in rounds] == [24, 24, 24]
+    steps_of_round = [r["tokens"] for r in steps if r["round"] == 1]
+    assert rounds[0]["tokens"] == sum(steps_of_round) < rounds[0]["tokens/unshared"]
     # a round's mean is that of its steps, and what people can read is what was trained on
     assert rounds[0]["reward"] == pytest.approx((steps[0]["reward"] + steps[1]["reward"]) / 2)
     read = lines(folder / "rounds" / "round-00001" / "samples.jsonl")

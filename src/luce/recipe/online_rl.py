@@ -261,7 +261,9 @@ def _tell(record: Mapping[str, Any], sinks: Sequence[Sink], console: Console) ->
         console.print(
             f"round {record['round']}: {record['samples']} samples of {record['prompts']} prompts, "
             f"reward {record['reward']:.4g}{kl}, entropy {record['entropy']:.3g} nats per token, "
-            f"length {record['length']:.1f}; sampler and trainer {record['sampler_gap']:.1g} apart"
+            f"length {record['length']:.1f}; sampler and trainer {record['sampler_gap']:.1g} "
+            f"apart; {record['tokens']:,} tokens a pass with shared prompts "
+            f"({record['tokens/unshared']:,} without)"
         )
         return
     for sink in sinks:

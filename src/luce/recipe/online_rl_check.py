@@ -44,16 +44,17 @@ def check_rl(resolved: Resolved) -> None:
             "`model.kind: policy`."
         )
     unused = {
-        f"online.{key}": "every sample is trained on as it is, in its own round"
+        f"online.{key}": "samples are drawn in this process and trained on in their round"
         for key in type(online).model_fields
         if key not in USED
     }
     for key, why in (unused | UNUSED).items():
         value, default = _value(recipe, key)
         if value != default:
+            plain = default is None or isinstance(default, str | int | float)
+            way_back = f", or set {key}={scalar_text(default)}" if plain else ""
             raise RecipeError(
-                f"recipe.{key}: {value!r}, but {method.name} has no use for it: {why}. Leave it "
-                f"out, or set {key}={scalar_text(default)}."
+                f"recipe.{key}: {method.name} has no use for it: {why}. Leave it out{way_back}."
             )
     if not isinstance(online.temperature, float) or online.temperature == 0:
         raise RecipeError(
@@ -89,4 +90,5 @@ def _value(recipe: Recipe, key: str) -> tuple[Any, Any]:
     *sections, name = key.split(".")
     for part in sections:
         section = getattr(section, part)
-    return getattr(section, name), type(section).model_fields[name].default
+    field = type(section).model_fields[name]
+    return getattr(section, name), field.get_default(call_default_factory=True)

@@ -182,6 +182,10 @@ class RLTrainer:
                 "step": self.step,
                 "prompts": len(rollouts),
                 "samples": sum(len(r.lengths) for r in rollouts),
+                "tokens": sum(r.group.tokens for r in rollouts),
+                "tokens/unshared": sum(
+                    len(r.lengths) * len(r.group.prompt) + sum(r.lengths) for r in rollouts
+                ),
                 "policy": version,
                 "sampler_gap": mean,
                 "sampler_gap/max": largest,
