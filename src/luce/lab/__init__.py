@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from luce.lab.experiment import Experiment
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "gpo-losses": (
+        "luce.lab.gpo_losses:EXPERIMENT",
+        "The six losses of GPO: how they push, and which are convex.",
+    ),
     "online-regret": (
         "luce.lab.online_regret:EXPERIMENT",
         "Learning in rounds against learning offline, on exact linear worlds.",
