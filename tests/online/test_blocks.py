@@ -107,3 +107,12 @@ def test_a_failure_gives_the_block_back(tmp_path: Path) -> None:
     with pytest.raises(LuceError, match="no"):
         blocks.work(fails)
     assert blocks.work(make) == 1
+
+
+@pytest.mark.parametrize("cut", [0, 5, -1])
+def test_a_block_that_was_cut_is_made_again(tmp_path: Path, cut: int) -> None:
+    Blocks(tmp_path / "b", 3).work(make)
+    path, asked = tmp_path / "b" / "block-000001.jsonl", []
+    path.write_bytes(path.read_bytes()[:cut])
+    assert Blocks(tmp_path / "b", 3).work(lambda b: asked.append(b) or make(b)) == 1
+    assert asked == [1] and Blocks(tmp_path / "b", 3).rows() == whole(3)

@@ -239,3 +239,20 @@ def test_exploring_by_the_features_of_a_reward_model(online, tmp_path, compares)
     with pytest.raises(LuceError, match="no last layer"):
         online["online"]["features"] = None
         online_run(online | {"output_dir": str(tmp_path / "none")})
+
+
+def test_rewards_that_are_no_numbers_are_refused_and_counted(online, tmp_path, monkeypatch):
+    Path("broken_judge.py").write_text(
+        "def broken(prompt, responses):\n"
+        "    odd = [float('nan'), float('inf'), 1.0, 0.0]\n"
+        "    return odd[: len(responses)]\n"
+    )
+    monkeypatch.delitem(sys.modules, "broken_judge", raising=False)
+    online["online"] |= {"annotator": "broken_judge:broken", "n": 4, "rounds": 1}
+    folder = online_run(online)
+    line = ledger(folder)[0]
+    whole = [v for v in read_lines(folder / "rounds/001/verdicts.jsonl") if len(v["rewards"]) == 4]
+    assert line["left_out"]["reward_not_finite"] >= 2 * len(whole) > 0
+    rows = read_lines(folder / "rounds/001/pairs.jsonl")
+    assert len(rows) == len(whole)
+    assert {(row["score_chosen"], row["score_rejected"]) for row in rows} == {(1.0, 0.0)}

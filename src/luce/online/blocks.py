@@ -64,6 +64,9 @@ class Blocks:
         Returns how many blocks this process did.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        for block in range(self.count):
+            if self._file(block).exists() and not self._sound(block):
+                self._file(block).unlink()  # cut by something else than this program: made again
         done = 0
         while left := self.missing():
             for block in left:
@@ -95,6 +98,14 @@ class Blocks:
         """The rows of a block that is done."""
         text = self._file(block).read_text("utf-8", "surrogatepass")
         return [json.loads(line) for line in text.splitlines()]
+
+    def _sound(self, block: int) -> bool:
+        """Whether a block's file is whole lines of JSON."""
+        try:
+            self.rows_of(block)
+        except ValueError:
+            return False
+        return self._file(block).read_bytes().endswith(b"\n")
 
     def _file(self, block: int) -> Path:
         return self.folder / f"block-{block:06d}.jsonl"

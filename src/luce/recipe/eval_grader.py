@@ -1,6 +1,7 @@
 """A model that grades responses, whatever its kind: for benchmarks of reward models."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
@@ -145,10 +146,17 @@ def mean_wins(annotator: Annotator) -> Callable[[Sequence[Asked]], list[list[flo
 
 def prefers(grader: Grader) -> Annotator:
     """The annotator of a grader: 1 where the first response has the higher grade, 0 where it has
-    the lower, ½ where they are equal; or the grader's own probability."""
+    the lower, ½ where they are equal; or the grader's own probability. A grade that is no finite
+    number orders nothing, and is an error."""
 
     def annotate(comparisons: Sequence[Comparison]) -> list[float]:
         grades = grader.grade([(c.prompt, [c.a, c.b]) for c in comparisons])
+        for number, two in enumerate(grades):
+            if not all(map(math.isfinite, two)):
+                raise LuceError(
+                    f"{grader.about}: the grades of comparison {number} are {two}, and say of "
+                    "neither response that it is better. Mend the grader, or leave the row out."
+                )
         if grader.probabilities:
             return [x for x, _ in grades]
         return [0.5 if x == y else float(x > y) for x, y in grades]

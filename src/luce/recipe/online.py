@@ -133,7 +133,7 @@ def _round(loop: Loop, number: int, done: Sequence[Mapping[str, Any]]) -> dict[s
     if not pairs.exists():
         rows, without = select_rows(stage)
         if not rows:
-            why = counted(entry["reason"] for entry in without)
+            why = counted(e["reason"] for e in without if e["action"] == "dropped")
             raise LuceError(
                 f"{stage.folder}: no prompt gave a row to train on ({why}). Sample more "
                 "(`online.n`), or at a higher temperature."
@@ -159,11 +159,14 @@ def _round(loop: Loop, number: int, done: Sequence[Mapping[str, Any]]) -> dict[s
         "prompts": len(stage.prompts),
         "samples": sum(len(row["samples"]) for row in samples),
         "ended": sum(s["ended"] for row in samples for s in row["samples"]),
-        "left_out": summed(v["left_out"] for v in verdicts),
+        "left_out": summed(
+            [v["left_out"] for v in verdicts]
+            + [{e["reason"]: e["samples"]} for e in without if e["action"] == "changed"]
+        ),
         "annotations": annotations,
         "annotations_so_far": annotations + sum(line["annotations"] for line in done),
         "rows": len(rows),
-        "no_row": summed({entry["reason"]: 1} for entry in without),
+        "no_row": summed({e["reason"]: 1} for e in without if e["action"] == "dropped"),
         "trained_rows": len(lines),
         "steps": facts["steps"],
         "sampler_gap": gap,

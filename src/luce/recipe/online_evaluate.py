@@ -2,6 +2,7 @@
 the run began with and of the round before, by the annotator and by the gold one, and how far it has
 moved from both."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from luce.recipe.online_prompts import Prompt, read_lines
 from luce.recipe.preferred import Opened, compared
 from luce.recipe.sampling import Answers, answer, sampled_groups, sampling_of, token_log_probs
 from luce.recipe.schema import Recipe
+from luce.types import Text
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,35 @@ def evaluation_of(
     texts, seed = [p.text for p in prompts], recipe.train.seed
     for role, name, load in judges.named(recipe):
         opened = load()
+        rewards = {"": _rewards(opened, texts, now)}
+        rewards |= {k: _rewards(opened, texts, generations(path)) for k, path in others.items()}
         found: dict[str, Any] = {"name": name}
         if opened.grade is not None:
-            rewards = opened.grade([(t, [g.text]) for t, g in zip(texts, now, strict=True)])
-            found["reward"] = mean_by_prompt([r[0] for r in rewards]).plain()
+            known = [r for r in rewards[""] if math.isfinite(r)]
+            found["reward"] = mean_by_prompt(known).plain()
+            found["not_finite"] = len(now) - len(known)
         for against, path in others.items():
-            then = generations(path)
-            preferences = opened.preferences(texts, now, then)
-            entries = compared(preferences, now, then, against=against, annotator=name, seed=seed)
-            found[against] = entries
+            # a reward that is no number says of neither answer that it is better
+            both = zip(rewards[""], rewards[against], strict=True)
+            used = [i for i, (a, b) in enumerate(both) if math.isfinite(a) and math.isfinite(b)]
+            mine, theirs = [now[i] for i in used], generations(path)
+            theirs = [theirs[i] for i in used]
+            if not used:
+                continue
+            preferences = opened.preferences([texts[i] for i in used], mine, theirs)
+            found[against] = compared(
+                preferences, mine, theirs, against=against, annotator=name, seed=seed
+            )
         record[role] = found
     return record
+
+
+def _rewards(opened: Opened, texts: Sequence[Text], answers: Sequence[Generation]) -> list[float]:
+    """The reward of each answer; 0 of each where the annotator only compares."""
+    if opened.grade is None:
+        return [0.0] * len(answers)
+    graded = opened.grade([(t, [g.text]) for t, g in zip(texts, answers, strict=True)])
+    return [row[0] for row in graded]
 
 
 def distances(

@@ -50,6 +50,8 @@ def gained(
         # the same prompts are behind both, so that this is more than the error of the difference
         error = math.hypot(ours.standard_error, theirs.standard_error)
         return ours.value - theirs.value, error
+    if "initial" not in evaluation[role]:  # not one reward was a number
+        return math.nan, math.nan
     rate = _estimate(evaluation[role]["initial"]["win_rate"])
     return rate.value - 0.5, rate.standard_error
 

@@ -1,5 +1,6 @@
 """The rows that a round is trained on, out of its samples and what was judged of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,34 @@ def select_rows(stage: Stage) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     by_number = {p.number: p for p in stage.prompts}
     for at, verdict in enumerate(read_lines(stage.folder / "verdicts.jsonl")):
         prompt = by_number[verdict["prompt"]]
-        made = _row(stage, prompt, samples[prompt.number], verdict, rng_of(stage, 0, at, 2))
+        entry = {"prompt": prompt.number, "left_out": verdict["left_out"]}
+        usable, refused = finite(verdict)
+        if refused:
+            strange = {"action": "changed", "reason": "reward_not_finite", "samples": refused}
+            ledger.append(entry | strange)
+        made = _row(stage, prompt, samples[prompt.number], usable, rng_of(stage, 0, at, 2))
         if isinstance(made, Nothing):
-            entry = {"prompt": prompt.number, "action": "dropped", "reason": made.reason}
-            ledger.append(entry | {"left_out": verdict["left_out"]})
+            ledger.append(entry | {"action": "dropped", "reason": made.reason})
         else:
             rows.append(made)
     return rows, ledger
+
+
+def finite(verdict: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    """A verdict without the samples whose reward is no finite number, and how many they are."""
+    good = [i for i, r in enumerate(verdict["rewards"]) if math.isfinite(r)]
+    refused = len(verdict["rewards"]) - len(good)
+    if not refused:
+        return verdict, 0
+    usable = dict(verdict)
+    for name in ("kept", "rewards", "widths"):
+        if name in verdict:
+            usable[name] = [verdict[name][i] for i in good]
+    if "beats" in verdict:
+        usable["beats"] = [[verdict["beats"][i][j] for j in good] for i in good]
+    if "members" in verdict:
+        usable["members"] = [[member[i] for i in good] for member in verdict["members"]]
+    return usable, refused
 
 
 def _row(
