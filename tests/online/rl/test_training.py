@@ -96,14 +96,14 @@ def weights(trainer) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("method", METHODS, ids=[m.name for m in METHODS])
 def test_every_method_raises_the_reward_of_a_rule(bench, method):
-    records = bench.fit(bench.trainer(method, rounds=10))
+    records = bench.fit(bench.trainer(method, rounds=7))
     rounds = [r for r in records if r["split"] == "round"]
     assert rounds[0]["reward"] < 0.15
-    assert rounds[-1]["reward"] > rounds[0]["reward"] + 0.2
+    assert rounds[-1]["reward"] > rounds[0]["reward"] + 0.1
     assert rounds[0]["kl"] == pytest.approx(0, abs=1e-4)
     assert rounds[-1]["kl"] > 1
     steps = [r for r in records if r["split"] == "train"]
-    assert len(steps) == 20 and all(r["sampler_gap"] < 1e-5 for r in rounds)
+    assert len(steps) == 14 and all(r["sampler_gap"] < 1e-5 for r in rounds)
     names = {
         "loss", "reward", "reward/sd", "reward/se", "kl", "kl_per_token", "kl/k3",
         "kl/k3_per_token", "entropy", "ratio", "approx_kl", "length", "ended", "grad_norm",
@@ -121,7 +121,7 @@ def test_a_high_price_keeps_the_policy_near_its_reference(bench):
     ends = []
     for beta in (0.0, 1.0):
         name, schedule = f"beta-{beta}", {"learning_rate": 0.003, "batch_size": 4}
-        trainer = bench.trainer(Rloo(beta=beta), name, rounds=20, n=16, **schedule)
+        trainer = bench.trainer(Rloo(beta=beta), name, rounds=14, n=16, **schedule)
         records = bench.fit(trainer, name)
         ends.append([r for r in records if r["split"] == "round"][-1]["kl"])
     assert ends[1] < 0.4 * ends[0]
@@ -228,3 +228,18 @@ def test_the_policy_gradient_does_not_reach_the_critic_nor_the_other_way(bench):
     policy = trainer.optimizers["policy"].parameters.values()
     assert all(p.grad is None or not p.grad.any() for p in policy)
     assert any(p.grad is not None and p.grad.any() for p in critic.trainable().values())
+
+
+def test_the_running_baseline_is_the_mean_of_the_rounds_before(bench):
+    trainer = bench.trainer(Reinforce(beta=0.0, baseline="running"), rounds=3)
+    steps, before = trainer.steps(), []
+    for number in (1, 2, 3):
+        assert next(steps)["split"] == "round"
+        found = trainer._now
+        assert found is not None and trainer.round == number
+        mean = sum(before) / len(before) if before else 0.0
+        for rollout, advantage in zip(found.rollouts, found.advantage, strict=True):
+            expected = torch.repeat_interleave(rollout.reward - mean, torch.tensor(rollout.lengths))
+            torch.testing.assert_close(advantage, expected)
+        before += [r for rollout in found.rollouts for r in rollout.reward.tolist()]
+        next(steps), next(steps)
