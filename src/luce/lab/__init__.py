@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from luce.lab.experiment import Experiment
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "gpo-bandit": (
+        "luce.lab.gpo_bandit:EXPERIMENT",
+        "Six losses on a bandit of three actions: which go greedy, and at which β.",
+    ),
     "gpo-losses": (
         "luce.lab.gpo_losses:EXPERIMENT",
         "The six losses of GPO: how they push, and which are convex.",
