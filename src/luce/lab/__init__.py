@@ -13,6 +13,10 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.gpo_bandit:EXPERIMENT",
         "Six losses on a bandit of three actions: which go greedy, and at which β.",
     ),
+    "gpo-bayes": (
+        "luce.lab.gpo_bayes:EXPERIMENT",
+        "Every loss finds who is preferred; how strongly, each says otherwise.",
+    ),
     "gpo-losses": (
         "luce.lab.gpo_losses:EXPERIMENT",
         "The six losses of GPO: how they push, and which are convex.",
