@@ -11,7 +11,7 @@ from luce.errors import LuceError
 from luce.online.select import SELECTORS, Candidates, Listing, Nothing, Pair, Terms
 
 NONE = Terms()
-ASK_FOR_MORE = ("widest", "enhancer", "optimism")
+ASK_FOR_MORE = ("widest", "enhancer", "optimism", "across")
 
 
 def of(*rewards: float, lengths: tuple[float, ...] | None = None) -> Candidates:
@@ -140,3 +140,12 @@ def test_a_random_pair_is_one_that_was_compared() -> None:
     beats = np.full((3, 3), np.nan)
     beats[0, 2], beats[2, 0] = 0.9, 0.1
     assert every("random_pair", replace(of(0.9, 0.5, 0.1), beats=beats)) == {Pair(0, 2)}
+
+
+def test_the_policy_meets_its_opponent() -> None:
+    found = replace(of(1.0, 2.0, 0.0, 3.0), rivals=np.array([False, False, True, True]))
+    assert every("across", found) == {Pair(0, 2), Pair(3, 0), Pair(1, 2), Pair(3, 1)}
+    alone = replace(of(1.0, 2.0), rivals=np.array([False, False]))
+    assert take("across", alone) == Nothing("no_opponent")
+    with pytest.raises(LuceError, match="opponent"):
+        take("across", of(1.0, 2.0))

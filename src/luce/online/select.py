@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from luce.errors import LuceError
 from luce.models.tabular import acceptance
@@ -29,6 +29,7 @@ class Candidates:
         members: rewards by each member of an ensemble; None where there is none.
         widths: how little is known of each one's difference from the first, ‖Δφ‖ in Σ⁻¹
             (`luce.online.explore`); None where no selector asks.
+        rivals: which are an opponent's; None where all are the policy's own.
     """
 
     rewards: Float[np.ndarray, " n"]
@@ -36,6 +37,7 @@ class Candidates:
     beats: Float[np.ndarray, "n n"] | None = None
     members: Float[np.ndarray, "members n"] | None = None
     widths: Float[np.ndarray, " n"] | None = None
+    rivals: Bool[np.ndarray, " n"] | None = None
 
     def known(self, i: int, j: int) -> bool:
         """Whether anybody said which of the two is better."""
@@ -107,6 +109,24 @@ def random_pair(found: Candidates, terms: Terms, rng: np.random.Generator) -> Ch
     pairs has."""
     n = len(found.rewards)
     pairs = [(i, j) for i in range(n) for j in range(i + 1, n) if found.known(i, j)]
+    first, second = pairs[int(rng.integers(len(pairs)))]
+    return _ordered(found, first, second)
+
+
+def across(found: Candidates, terms: Terms, rng: np.random.Generator) -> Chosen:
+    """A sample of the policy against one of its opponent's, any two that were compared: the duels
+    of Nash-MD and IPO-MD (Munos et al., 2023, arXiv:2312.00886; Calandriello et al., 2024,
+    arXiv:2403.08635)."""
+    if found.rivals is None:
+        raise LuceError("select: across sets the policy against an opponent. Set `opponent`.")
+    pairs = [
+        (int(i), int(j))
+        for i in np.flatnonzero(~found.rivals)
+        for j in np.flatnonzero(found.rivals)
+        if found.known(int(i), int(j))
+    ]
+    if not pairs:
+        return Nothing("no_opponent")  # every sample of one side was left out
     first, second = pairs[int(rng.integers(len(pairs)))]
     return _ordered(found, first, second)
 
@@ -235,4 +255,5 @@ SELECTORS: Mapping[str, Selector] = {
     "widest": widest,
     "enhancer": enhancer,
     "optimism": optimism,
+    "across": across,
 }

@@ -12,15 +12,18 @@ from rich.console import Console
 from luce.data.template import Renderer
 from luce.errors import LuceError, RecipeError
 from luce.files import write_atomic, write_json
+from luce.models.engines import Weights
 from luce.models.policy import CausalPolicy
 from luce.objectives.own import code_of
 from luce.recipe.load import Resolved, written
 from luce.recipe.manifest import identity, now, versions
+from luce.recipe.online_engine import HOW, check_engine, check_named, weights_of
 from luce.recipe.online_evaluate import Judges
 from luce.recipe.online_ledger import ledger
 from luce.recipe.online_models import (
     Models,
     annotator_facts,
+    check_opponent,
     check_reference,
     dtype_of,
     load_frozen,
@@ -81,7 +84,16 @@ class Loop:
             self.renderer,
             partial(self.policy_after, number - 1),
             self._annotator,
+            partial(self.weights_after, number - 1),
+            partial(self.console.print, markup=False),
+            None if self.online.opponent is None else partial(self.models.opponent, number),
         )
+
+    def weights_after(self, number: int) -> Weights:
+        """Where the policy after a round lies, with its hash."""
+        if number not in self.hashes:
+            self.policy_after(number)
+        return weights_of(self.models.path(number), self.hashes[number])
 
     def judges(self) -> Judges:
         """Who judges the answers to held-out prompts."""
@@ -123,7 +135,10 @@ def check_online(resolved: Resolved) -> None:
             f"recipe.online.select: {resolved.objective.name} learns from rankings. Set "
             "`select: listwise`."
         )
+    check_engine(recipe)
+    check_named(recipe, IN_MEMORY)
     check_reference(recipe)
+    check_opponent(recipe)
     history = {"history": "initial"} if recipe.history == "previous_round" else {}
     check_fit(recipe.model_copy(update=history), resolved.objective)
 
@@ -156,7 +171,8 @@ def begin(loop: Loop, allow_change: Sequence[str]) -> dict[str, Any]:
             "objective (code)": code_of(recipe.objective.name).get("sha256"),
         },
     )
-    same = {k: v for k, v in same.items() if k not in ("online.rounds", "online.block")}
+    free = tuple(f"{key}." for key in ("online.rounds", "online.block", *HOW))
+    same = {k: v for k, v in same.items() if not f"{k}.".startswith(free)}
     path = loop.folder / "manifest.json"
     if path.exists():
         before = json.loads(path.read_text("utf-8"))

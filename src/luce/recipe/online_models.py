@@ -11,6 +11,7 @@ import torch
 from luce.errors import RecipeError
 from luce.files import sha256_file
 from luce.models.export import save_model
+from luce.models.geometric import toward_reference
 from luce.models.policy import CausalPolicy, load_policy
 from luce.objectives.own import is_own
 from luce.recipe.folders import inside
@@ -29,6 +30,30 @@ def ema_rate(reference: str) -> float | None:
     """
     found = EMA.fullmatch(reference)
     return None if found is None else float(found[1])
+
+
+MIXTURE = re.compile(r"mixture\(\s*(0?\.\d+|0|1|1\.0|0\.\d+)\s*\)")
+
+
+def check_opponent(recipe: Recipe) -> None:
+    """Raise where the opponent is none, or where selector and opponent do not go together."""
+    assert recipe.online is not None
+    given, across = recipe.online.opponent, recipe.online.select == "across"
+    if given is not None and given != "reference" and MIXTURE.fullmatch(given) is None:
+        raise RecipeError(
+            f"recipe.online.opponent: {given!r}. Write reference, or mixture(share) with the share "
+            "of the reference from 0 to 1."
+        )
+    if given is not None and recipe.reference in ("previous_round", "none"):
+        raise RecipeError(
+            f"recipe.online.opponent: {given} is made with the reference, and reference: "
+            f"{recipe.reference} is the policy itself or nothing. Set `reference: initial`."
+        )
+    if across and given is None:
+        raise RecipeError(
+            "recipe.online.select: across sets the policy against an opponent. Set "
+            "`online.opponent: mixture(0.25)` or `reference`."
+        )
 
 
 def check_reference(recipe: Recipe) -> None:
@@ -92,6 +117,20 @@ class Models:
         if number == 1:
             return "initial", "policy of round 0"
         return str(self._average(number, rate)), f"{kind} up to round {number - 1}"
+
+    def opponent(self, number: int, policy: CausalPolicy) -> CausalPolicy:
+        """Whom the policy of the beginning of round `number` meets."""
+        assert self.recipe.online is not None
+        kind = str(self.recipe.online.opponent)
+        named, _ = self.reference(number)
+        path = self.recipe.model.path if named in ("initial", "base") else named
+        if named == "base":
+            reference = None if policy.has_adapter else self.load(0)
+        else:
+            reference = load_frozen(self.recipe, path, self.dtype)
+        found = MIXTURE.fullmatch(kind)
+        share = 1.0 if found is None else float(found[1])
+        return toward_reference(policy, share, reference)
 
     def history(self, number: int) -> str | None:
         """What the training of round `number` calls the earlier iterate; None where none is

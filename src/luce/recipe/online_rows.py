@@ -71,6 +71,7 @@ def _row(
         np.asarray(verdict["beats"], dtype=float) if "beats" in verdict else None,
         np.asarray(verdict["members"], dtype=float) if "members" in verdict else None,
         np.asarray(verdict["widths"], dtype=float) if "widths" in verdict else None,
+        np.asarray(["of" in s for s in kept]) if online.opponent is not None else None,
     )
     terms = Terms(online.length_penalty, online.acceptance_beta, online.optimism)
     chosen = SELECTORS[online.select](found, terms, rng)
@@ -91,6 +92,9 @@ def _row(
         row |= _pair(kept, found, chosen, online, rng) | {"token_ids": {"prompt": list(prompt.ids)}}
         better, worse = row.pop("places")
         row["token_ids"] |= {"chosen": kept[better]["ids"], "rejected": kept[worse]["ids"]}
+        sides = {"chosen": "of" in kept[better], "rejected": "of" in kept[worse]}
+        if online.opponent == "reference" and sum(sides.values()) == 1:
+            row["reference_sample"] = max(sides, key=lambda side: sides[side])
     fault = _fault(row, prompt, stage)
     return row if fault is None else Nothing(fault)
 

@@ -14,17 +14,19 @@ from luce.annotate import opinions
 from luce.data.template import Renderer
 from luce.errors import LuceError
 from luce.files import write_jsonl
-from luce.models.engine import Sample, SamplingSettings, generate
+from luce.models.engine import SamplingSettings
+from luce.models.engines import Engine, LocalEngine, Stamped, Weights
 from luce.models.policy import CausalPolicy
 from luce.online.blocks import Blocks
 from luce.online.select import most_unknown
+from luce.recipe.online_engine import importance_weights, open_server, sample_groups
 from luce.recipe.online_explore import EXPLORES, Widths
 from luce.recipe.online_explore import FILE as COVARIANCE
 from luce.recipe.online_prompts import Prompt, read_lines
 from luce.recipe.preferred import Opened
 from luce.recipe.sampling import token_log_probs
 from luce.recipe.schema import Online, Recipe
-from luce.types import Branch, Comparison, Group, Place
+from luce.types import Comparison
 
 GAP_SAMPLES = 64
 """Samples of a round on which the sampler's log-probabilities are compared with the trainer's."""
@@ -40,6 +42,9 @@ class Stage:
         prompts: of the round.
         policy: loads the policy of the round's beginning, with the hash of its weights.
         annotator: loads who judges.
+        weights: where that policy lies, for a server that samples.
+        tell: told what is waited for.
+        rival: makes the opponent out of the policy; None where there is none.
     """
 
     recipe: Recipe
@@ -49,6 +54,9 @@ class Stage:
     renderer: Renderer
     policy: Callable[[], tuple[CausalPolicy, str]]
     annotator: Callable[[], Opened]
+    weights: Callable[[], Weights]
+    tell: Callable[[str], None]
+    rival: Callable[[CausalPolicy], CausalPolicy] | None = None
 
     @property
     def online(self) -> Online:
@@ -76,8 +84,10 @@ class Stage:
     def release(self) -> None:
         """Let go of the models."""
         self.__dict__.pop("loaded", None)
+        self.__dict__.pop("engine", None)
         self.__dict__.pop("opened", None)
         self.__dict__.pop("widths", None)
+        self.__dict__.pop("rival_loaded", None)
 
     @cached_property
     def opened(self) -> Opened:
@@ -94,6 +104,18 @@ class Stage:
         return Widths(self.online, self.covariances[0])
 
     @cached_property
+    def rival_loaded(self) -> CausalPolicy:
+        assert self.rival is not None  # rivals_of says when
+        return self.rival(self.loaded[0])
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What samples: the policy here, or a server that has its weights."""
+        if self.online.engine.kind == "transformers":
+            return LocalEngine(*self.loaded)
+        return open_server(self.online, self.weights(), self.tell)
+
+    @cached_property
     def loaded(self) -> tuple[CausalPolicy, str]:
         return self.policy()
 
@@ -105,21 +127,28 @@ def temperatures(online: Online) -> list[float]:
     return [each[j % len(each)] for j in range(online.n)]
 
 
+def rivals_of(online: Online) -> list[bool]:
+    """Which of the n samples are the opponent's: the latter half, where there is one."""
+    from_opponent = 0 if online.opponent is None else online.n // 2
+    return [j >= online.n - from_opponent for j in range(online.n)]
+
+
 def sample_block(stage: Stage, block: int) -> list[dict[str, Any]]:
     """n samples of every prompt of a block: one row a prompt. They follow from the policy, the
     seed, the round and the block alone."""
-    (policy, version), prompts = stage.loaded, stage.part(block)
+    engine, prompts = stage.engine, stage.part(block)
     each = temperatures(stage.online)
-    drawn: list[list[tuple[int, Sample]]] = [[] for _ in prompts]
-    for temperature in dict.fromkeys(each):
-        places = [j for j, t in enumerate(each) if t == temperature]
+    drawn: list[list[tuple[int, Stamped]]] = [[] for _ in prompts]
+    rivals = rivals_of(stage.online)
+    for temperature, rival in dict.fromkeys(zip(each, rivals, strict=True)):
+        places = [j for j in range(len(each)) if (each[j], rivals[j]) == (temperature, rival)]
         settings = SamplingSettings(
             temperature=temperature,
             top_p=stage.online.top_p,
             max_new_tokens=stage.online.max_new_tokens,
         )
-        found = generate(
-            policy,
+        drawing = LocalEngine(stage.rival_loaded, engine.version) if rival else engine
+        found = drawing.generate(
             [p.ids for p in prompts],
             len(places),
             settings,
@@ -128,23 +157,46 @@ def sample_block(stage: Stage, block: int) -> list[dict[str, Any]]:
         )
         for row, samples in zip(drawn, found, strict=True):
             row += zip(places, samples, strict=True)
-    return [
+    rows = [
         {
             "prompt": prompt.number,
-            "policy": version,
+            "policy": engine.version,
             "samples": [
                 {
-                    "text": stage.renderer.response_text(s.ids),
-                    "ids": list(s.ids),
-                    "log_probs": [round(x, 6) for x in s.log_probs],
-                    "ended": s.ended,
+                    "text": stage.renderer.response_text(s.sample.ids),
+                    "ids": list(s.sample.ids),
+                    "log_probs": [round(x, 6) for x in s.sample.log_probs],
+                    "ended": s.sample.ended,
                     "temperature": each[j],
                 }
+                | ({"of": "opponent"} if rivals[j] else {})
+                | ({} if s.version == engine.version else {"policy": s.version})
                 for j, s in sorted(row, key=lambda pair: pair[0])
             ],
         }
         for prompt, row in zip(prompts, drawn, strict=True)
     ]
+    _weigh(stage, prompts, rows)
+    return rows
+
+
+def _weigh(stage: Stage, prompts: Sequence[Prompt], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Give the samples that other weights drew their importance weights."""
+    stale = [
+        (prompt.ids, sample)
+        for prompt, row in zip(prompts, rows, strict=True)
+        for sample in row["samples"]
+        if "policy" in sample
+    ]
+    if stale:
+        found = importance_weights(
+            stage.loaded[0],
+            [(ids, sample["ids"], sample["log_probs"]) for ids, sample in stale],
+            stage.recipe.train.max_tokens_per_batch,
+            stage.online.engine.max_weight,
+        )
+        for (_, sample), weight in zip(stale, found, strict=True):
+            sample["weight"] = weight
 
 
 def judge_block(stage: Stage, block: int) -> list[dict[str, Any]]:
@@ -157,7 +209,11 @@ def judge_block(stage: Stage, block: int) -> list[dict[str, Any]]:
         for row, (places, _) in zip(rows, kept, strict=True)
     ]
     prompts = [p.text for p in stage.part(block)]
-    found = _judged(stage, block, prompts, texts)
+    rivals = [
+        ["of" in row["samples"][j] for j in places]
+        for row, (places, _) in zip(rows, kept, strict=True)
+    ]
+    found = _judged(stage, block, prompts, texts, rivals)
     return [
         {"prompt": row["prompt"], "kept": places, "left_out": left_out} | judged
         for row, (places, left_out), judged in zip(rows, kept, found, strict=True)
@@ -186,8 +242,13 @@ def _kept(samples: Sequence[Mapping[str, Any]], online: Online) -> tuple[list[in
 
 
 def _judged(
-    stage: Stage, block: int, prompts: Sequence[Any], texts: Sequence[Sequence[str]]
+    stage: Stage,
+    block: int,
+    prompts: Sequence[Any],
+    texts: Sequence[Sequence[str]],
+    rivals: Sequence[Sequence[bool]],
 ) -> list[dict[str, Any]]:
+    """`rivals` says which of the texts are the opponent's."""
     opened, online = stage.opened, stage.online
     widths: list[list[float]] | None = None
     if online.select in EXPLORES:
@@ -206,7 +267,9 @@ def _judged(
     for k, responses in enumerate(texts):
         n = len(responses)
         pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-        if online.select == "random_pair" and pairs:
+        if online.select == "across":
+            pairs = [(i, j) for i, j in pairs if rivals[k][i] != rivals[k][j]]
+        if online.select in ("random_pair", "across") and pairs:
             pairs = [pairs[int(rng_of(stage, block, k, 1).integers(len(pairs)))]]
         elif online.select == "enhancer" and widths is not None and pairs:
             pairs = [(0, most_unknown(np.asarray(widths[k])))]
@@ -234,7 +297,8 @@ def _borda(beats: Sequence[Sequence[float | None]]) -> list[float]:
 
 def sampler_gap(stage: Stage, rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
     """How far the sampler's token log-probabilities are from those that training computes, nats a
-    token, on the first samples of the round.
+    token, on the first samples of the round; and how many samples of the round are stale, where
+    there are any.
 
     Raises:
         LuceError: the samples are another policy's.
@@ -247,22 +311,20 @@ def sampler_gap(stage: Stage, rows: Sequence[Mapping[str, Any]]) -> dict[str, fl
             f"policy {strange['policy'][:12]}, and this round's is {version[:12]}. Delete the "
             "round's folder, and it is sampled again."
         )
-    groups, said = [], []
+    taken, said = [], []
     by_number = {p.number: p for p in stage.prompts}
     for row in rows:
         for sample in row["samples"]:
-            if len(groups) < GAP_SAMPLES:
-                ids = np.asarray(sample["ids"], dtype=np.int32)
-                prompt = np.asarray(by_number[row["prompt"]].ids, dtype=np.int32)
-                place = Place("samples", row["prompt"] + 1)
-                branch = Branch(ids, np.ones(len(ids), dtype=bool))
-                groups.append(Group(prompt, (branch,), f"gap-{len(groups)}", place))
+            if len(taken) < GAP_SAMPLES and "of" not in sample:
+                taken.append((by_number[row["prompt"]].ids, sample["ids"]))
                 said.append(sample["log_probs"])
-    found = token_log_probs(policy, groups, stage.recipe.train.max_tokens_per_batch)
+    found = token_log_probs(policy, sample_groups(taken), stage.recipe.train.max_tokens_per_batch)
     apart = [
         abs(a - b) for x, y in zip(said, found, strict=True) for a, b in zip(x, y, strict=True)
     ]
-    return {"mean": sum(apart) / len(apart), "max": max(apart), "tokens": len(apart)}
+    gap = {"mean": sum(apart) / len(apart), "max": max(apart), "tokens": len(apart)}
+    stale = sum("policy" in sample for row in rows for sample in row["samples"])
+    return gap | ({"stale": stale} if stale else {})
 
 
 def run_stage(
@@ -272,6 +334,10 @@ def run_stage(
     path = stage.folder / f"{name}.jsonl"
     if not path.exists():
         blocks = stage.blocks(name)
+        if stage.online.scale == "ray":
+            from luce.recipe.online_ray import ray_blocks  # which opens a run, and so imports this
+
+            ray_blocks(stage.recipe, stage.number, name, blocks, options.get("progress"))
         blocks.work(lambda block: make(stage, block), **options)
         write_jsonl(path, blocks.rows())
     return path

@@ -249,7 +249,13 @@ class Online(Section):
         "widest",
         "enhancer",
         "optimism",
+        "across",
     ] = Field(default="best_vs_worst", description="which pairs the samples of a prompt give")
+    opponent: str | None = Field(
+        default=None,
+        description="who draws the latter half of the samples: reference, or mixture(share), the "
+        "policy mixed with so much of its reference; null: the policy",
+    )
     length_penalty: float = Field(
         default=0.0, ge=0.0, description="reward that a token costs in `length_penalized`"
     )
