@@ -17,6 +17,10 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.gpo_bayes:EXPERIMENT",
         "Every loss finds who is preferred; how strongly, each says otherwise.",
     ),
+    "gpo-gaussians": (
+        "luce.lab.gpo_gaussians:EXPERIMENT",
+        "Mixtures of Gaussians: the loss on data falls while the KL divergence grows.",
+    ),
     "gpo-losses": (
         "luce.lab.gpo_losses:EXPERIMENT",
         "The six losses of GPO: how they push, and which are convex.",
