@@ -21,6 +21,10 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.gpo_gaussians:EXPERIMENT",
         "Mixtures of Gaussians: the loss on data falls while the KL divergence grows.",
     ),
+    "gpo-beta-matching": (
+        "luce.lab.gpo_beta_matching:EXPERIMENT",
+        "One β for all losses: the same local regularization after conversion.",
+    ),
     "gpo-losses": (
         "luce.lab.gpo_losses:EXPERIMENT",
         "The six losses of GPO: how they push, and which are convex.",
