@@ -72,7 +72,7 @@ class Blocks:
             for block in left:
                 with self._claimed(block) as mine:
                     if mine and not self._file(block).exists():
-                        write_jsonl(self._file(block), make(block))
+                        self.write(block, make(block))
                         done += 1
                         if progress is not None:
                             progress(self.count - len(self.missing()), self.count)
@@ -83,6 +83,10 @@ class Blocks:
                     break
                 time.sleep(min(1.0, self.lease / 10))
         return done
+
+    def write(self, block: int, rows: Sequence[dict[str, Any]]) -> None:
+        """Put a block's rows under its name, whole."""
+        write_jsonl(self._file(block), rows)
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of all blocks, in order.
