@@ -37,6 +37,30 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.over_optimization:EXPERIMENT",
         "The proxy rises while the gold reward falls, and a guard stops before.",
     ),
+    "pbde-fig1": (
+        "luce.lab.pbde_fig1:EXPERIMENT",
+        "A reward model learns the logarithm of what the annotator likes.",
+    ),
+    "pbde-fig2": (
+        "luce.lab.pbde_fig2:EXPERIMENT",
+        "DPO recovers an annotator who judges as DPO assumes, and no other.",
+    ),
+    "pbde-fig3": (
+        "luce.lab.pbde_fig3:EXPERIMENT",
+        "DPO after a Luce annotator: a product of experts, β = 1, 4, 16.",
+    ),
+    "pbde-fig5": (
+        "luce.lab.pbde_fig5:EXPERIMENT",
+        "Two annotators taken for one are served lukewarm coffee.",
+    ),
+    "pbde-fig8": (
+        "luce.lab.pbde_fig8:EXPERIMENT",
+        "The geometric score: between what the model was and what is liked.",
+    ),
+    "pbde-fig10": (
+        "luce.lab.pbde_fig10:EXPERIMENT",
+        "IPO tilts the model by how often a response is preferred.",
+    ),
 }
 """Experiment → where it lives, and its line in `luce lab list`."""
 
