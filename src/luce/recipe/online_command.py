@@ -15,6 +15,7 @@ from luce.recipe.online_ledger import ledger, status
 from luce.recipe.online_loop import Loop, check_online, open_loop
 from luce.recipe.online_stages import Stage, judge_block, sample_block
 from luce.recipe.provenance import dump_resolved
+from luce.recipe.schema import Online
 
 PATIENCE = 1.0
 """Seconds between two looks of a worker that finds nothing to do."""
@@ -63,7 +64,25 @@ def arithmetic(resolved: Resolved) -> list[str]:
         f"prompts: {len(loop.prompts):,} to train on, {len(loop.prompts.held_out):,} held out, the "
         f"longest of the round {longest:,} tokens",
         f"in all: {online.rounds} rounds, {samples * online.rounds:,} samples",
+        *_by_whom(online),
     ]
+
+
+def _by_whom(online: Online) -> list[str]:
+    """Who does the work, where it is not this process alone."""
+    said = []
+    if online.engine.kind != "transformers":
+        stale = "no stale ones" if online.engine.stale == "refuse" else "stale ones weighted"
+        said.append(f"sampled by: {online.engine.kind} at {online.engine.base_url}, {stale}")
+    if online.scale == "ray":
+        ray = online.ray
+        said.append(
+            f"shared by: Ray, {ray.concurrency} actors of {ray.num_cpus:g} CPUs and "
+            f"{ray.num_gpus:g} GPUs"
+        )
+    if online.train_command is not None:
+        said.append(f"trained by: {online.train_command}")
+    return said
 
 
 def help_run(resolved: Resolved, console: Console, patience: float = PATIENCE) -> int:
@@ -77,6 +96,12 @@ def help_run(resolved: Resolved, console: Console, patience: float = PATIENCE) -
     folder = Path(resolved.recipe.output_dir)
     if not (folder / "manifest.json").exists():
         raise LuceError(f"{folder}: no run to help. Start it without --worker first.")
+    online = resolved.recipe.online
+    if online is not None and online.scale == "ray":
+        raise LuceError(
+            f"{folder}: Ray shares this run's work (`scale: ray`), and needs no helpers. Raise "
+            "`online.ray.concurrency`, or leave `scale` out."
+        )
     loop = open_loop(resolved, folder, console)
     rounds, done, stage = loop.online.rounds, 0, None
     while status(folder) != "finished":

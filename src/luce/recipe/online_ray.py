@@ -118,6 +118,7 @@ def _job(
     data = ray.data
     context = data.DataContext.get_current()
     context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     # a partition each: small inputs are otherwise put together, and one actor gets all of them
     numbers = data.from_items([{"block": b} for b in missing], override_num_blocks=len(missing))
     job = numbers.map_batches(
