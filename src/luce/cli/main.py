@@ -32,6 +32,7 @@ COMMANDS = {
         "How many annotators are behind some labels, by held-out pairs.",
     ),
     "judge": ("luce.cli.judge:judge", "Whose responses are better, by an annotator you trust."),
+    "annotate": ("luce.cli.annotate:annotate", "A page on which people give preferences."),
     "lab": ("luce.cli.lab:lab", "Experiments of the papers, with figures and expected numbers."),
     "list": ("luce.cli.catalog:list_names", "Names that a recipe can use."),
     "show": ("luce.cli.show:show", "An objective: formula, parameters, facts, pitfalls, source."),

@@ -1,0 +1,105 @@
+"""Serving the page: where it listens, and the links by which people reach it."""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import quote
+
+import uvicorn
+
+from luce.annotate.server.api import Door, application
+from luce.annotate.server.keys import Keys
+from luce.annotate.server.store import Store
+from luce.errors import LuceError
+
+LOOPBACK = "127.0.0.1"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0: one that is free.
+
+    Raises:
+        LuceError: it cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise LuceError(
+            f"--host {host} --port {port}: {error.strerror or error}. Name another port, or 0 for "
+            "any that is free."
+        ) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def server_on(bound: socket.socket, store: Store, keys: Keys, door: Door) -> uvicorn.Server:
+    """A server on a socket that listens; its `run(sockets=[…])` ends when it is interrupted."""
+    host, port = bound.getsockname()[:2]
+    door = replace(door, port=port, any_address=not is_loopback(host))
+    config = uvicorn.Config(
+        application(store, keys, door),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config)
+
+
+def links(bound: socket.socket, keys: Keys, door: Door) -> list[tuple[str, str]]:
+    """Whom each link is for ("" for anybody), and the link. The token stands behind the `#`, which
+    browsers keep to themselves."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = door.hosts[0] if door.hosts else socket.gethostname()
+    base = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    if door.people:
+        return [
+            (name, f"{base}#name={quote(name)}&token={keys.token(name)}") for name in door.people
+        ]
+    return [("", f"{base}#token={keys.token(None)}" if door.token else base)]
+
+
+def serve(
+    store: Store,
+    keys: Keys,
+    door: Door,
+    host: str = LOOPBACK,
+    port: int = 8730,
+    told: Callable[[list[tuple[str, str]]], None] = lambda links: None,
+) -> None:
+    """Serve the page until interrupted.
+
+    Args:
+        told: is called with the links once the page can be reached.
+
+    Raises:
+        LuceError: the address cannot be used, or is not loopback and the page asks for no token.
+    """
+    if not is_loopback(host) and not (door.token or door.people):
+        raise LuceError(
+            f"--host {host} lets other machines in. Add --people with a name for each person, or "
+            "--token for one token for all."
+        )
+    if host in ("0.0.0.0", "::") and not door.hosts:
+        door = replace(door, hosts=(socket.gethostname(),))
+    elif not is_loopback(host):
+        door = replace(door, hosts=(*door.hosts, host))
+    bound = listen(host, port)
+    try:
+        server = server_on(bound, store, keys, door)
+        told(links(bound, keys, door))
+        server.run(sockets=[bound])
+    finally:
+        bound.close()
