@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from luce.annotate.scorers import graded
 from luce.data.pack import pack
 from luce.data.template import Renderer
 from luce.errors import LuceError, RecipeError
+from luce.models.policy import load_policy
 from luce.models.reward import load_reward_model
 from luce.recipe.online import online_run
 from luce.recipe.online_prompts import read_lines
@@ -256,3 +258,48 @@ def test_rewards_that_are_no_numbers_are_refused_and_counted(online, tmp_path, m
     rows = read_lines(folder / "rounds/001/pairs.jsonl")
     assert len(rows) == len(whole)
     assert {(row["score_chosen"], row["score_rejected"]) for row in rows} == {(1.0, 0.0)}
+
+
+@pytest.mark.parametrize("model", [{}, {"lora": {"r": 4, "alpha": 8.0}}], ids=["full", "lora"])
+@pytest.mark.parametrize("opponent", ["reference", "mixture(0.5)"])
+def test_duels_with_an_opponent(online, tiny_model_dir, opponent, model):
+    """In the second round the policy has left its reference: the latter half of the samples has the
+    opponent's log-probabilities, by hand."""
+    online["online"] |= {"opponent": opponent, "select": "across", "n": 4, "prompts_per_round": 6}
+    online["train"] |= {"learning_rate": 0.01}
+    online["model"] |= model
+    online |= {"reference": "initial", "objective": {"ipo": {"tau": 0.1}}}
+    if opponent == "reference":
+        online["objective"] = {"xpo": {"alpha": 0.01}}
+    folder = online_run(online)
+    policy = load_policy(str(folder / "rounds/001/train/model"))
+    reference = load_policy(str(tiny_model_dir))
+    renderer = Renderer(policy.tokenizer)
+    prompts = {r["number"]: r["prompt"] for r in read_lines(folder / "prompts.jsonl")}
+    share = 1.0 if opponent == "reference" else 0.5
+    for row in read_lines(folder / "rounds/002/samples.jsonl"):
+        assert ["of" in s for s in row["samples"]] == [False, False, True, True]
+        head = renderer.prompt_ids(prompts[row["prompt"]])
+        for sample in row["samples"]:
+            ids = torch.tensor([[*head, *sample["ids"]]])
+            with torch.no_grad(), policy.plain_attention(), reference.plain_attention():
+                ours, theirs = (p.inner(ids).logits.float()[0] for p in (policy, reference))
+            weight = share if "of" in sample else 0.0
+            mixed = (1 - weight) * ours.log_softmax(-1) + weight * theirs.log_softmax(-1)
+            told = mixed.log_softmax(-1)[len(head) - 1 : -1]
+            expected = told.gather(1, ids[0, len(head) :, None])[:, 0]
+            assert sample["log_probs"] == pytest.approx(expected.tolist(), abs=2e-4)
+    rows = read_lines(folder / "rounds/002/pairs.jsonl")
+    assert rows and all(("reference_sample" in row) == (share == 1.0) for row in rows)
+
+
+def test_an_opponent_that_cannot_be(online):
+    for change, message in (
+        ({"opponent": "mixtur(1)"}, "Write reference, or mixture"),
+        ({"select": "across"}, "sets the policy against an opponent"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            online_run(online | {"online": online["online"] | change})
+    given = online | {"online": online["online"] | {"opponent": "reference"}}
+    with pytest.raises(RecipeError, match="is the policy itself"):
+        online_run(given | {"reference": "previous_round"})

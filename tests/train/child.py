@@ -15,7 +15,8 @@ from pathlib import Path
 
 from luce.objectives.build import make_objective
 from luce.train import checkpoint
-from luce.train.fit import RunFolder, fit, locked
+from luce.train.fit import fit, locked
+from luce.train.lines import RunFolder
 from luce.train.settings import TrainSettings
 from luce.train.trainer import Trainer
 

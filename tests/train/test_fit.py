@@ -15,7 +15,8 @@ import pytest
 from luce.errors import CheckpointError, LuceError
 from luce.objectives.build import make_objective
 from luce.train.checkpoint import latest_checkpoint
-from luce.train.fit import RunFolder, fit, locked
+from luce.train.fit import fit, locked
+from luce.train.lines import RunFolder
 from luce.train.settings import TrainSettings
 from luce.train.trainer import Trainer
 

@@ -144,6 +144,10 @@ class RewardModel(network.Network):
         both = self._run(rows, self.gate)
         return both[:n, : self.heads.outputs], both[n:, self.heads.outputs :].softmax(1)
 
+    def values(self, packed: Packed) -> Float[Tensor, " scored"]:
+        """The head at every scored token, as a critic reads it; float32 or better."""
+        return self._run(lay_out(packed, self.layout, "scored"))[:, 0]
+
     def features(self, packed: Packed) -> Float[Tensor, "responses width"]:
         """The last hidden state at the end of each response, which the head multiplies; a row as
         for `rewards`. Without gradient, in evaluation mode, float32 or better."""

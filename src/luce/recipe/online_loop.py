@@ -139,8 +139,10 @@ def check_online(resolved: Resolved) -> None:
     check_named(recipe, IN_MEMORY)
     check_reference(recipe)
     check_opponent(recipe)
-    history = {"history": "initial"} if recipe.history == "previous_round" else {}
-    check_fit(recipe.model_copy(update=history), resolved.objective)
+    inner: dict[str, Any] = {"online": None}  # what `luce train` gets in every round
+    if recipe.history == "previous_round":
+        inner["history"] = "initial"
+    check_fit(recipe.model_copy(update=inner), resolved.objective)
 
 
 def open_loop(resolved: Resolved, folder: Path, console: Console) -> Loop:

@@ -46,7 +46,8 @@ from luce.recipe.provenance import dump_resolved
 from luce.recipe.reference import NONE
 from luce.recipe.schema import Online, Recipe
 from luce.report import write_card, write_report
-from luce.train.fit import RunFolder, locked, resumable
+from luce.train.fit import locked, resumable
+from luce.train.lines import RunFolder
 from luce.train.sinks import ConsoleSink, Sink, tracker
 from luce.types import Group, Place
 

@@ -146,6 +146,11 @@ def compares(objective: CostFunction) -> bool:
 
 def check_fit(recipe: Recipe, objective: CostFunction) -> None:
     """Raise where kind of model, objective, reference and history do not go together."""
+    if recipe.online is not None:
+        raise RecipeError(
+            "recipe.online: rounds of sampling and training are those of `luce online`. Leave the "
+            "section out to train on the rows of `data.path`."
+        )
     grades = "reward" in objective.needs
     if policies_of(objective) is not None and (
         recipe.model.kind != "policy"

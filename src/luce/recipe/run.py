@@ -44,8 +44,9 @@ from luce.recipe.reference import Reference, prepare_reference
 from luce.recipe.watch import Watch, check_watch
 from luce.report import Run, load_run, write_card, write_report
 from luce.train.distributed import World, join_world, leave_world
-from luce.train.fit import RunFolder, fit, locked, resumable
+from luce.train.fit import fit, locked, resumable
 from luce.train.learners import AnswerLearner, MixtureLearner, PolicyLearner, RewardLearner
+from luce.train.lines import RunFolder
 from luce.train.sinks import ConsoleSink, Sink, tracker
 from luce.train.trainer import Trainer
 

@@ -6,46 +6,25 @@ checkpoint if due. A resume keeps the lines up to the checkpoint's step and writ
 """
 
 import fcntl
-import json
-import resource
-import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-
-import torch
 
 from luce.errors import CheckpointError, LuceError
 from luce.files import write_jsonl
 from luce.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
+from luce.train.lines import (
+    TERMINATED,
+    RunFolder,
+    append,
+    keep_lines,
+    sigterm_noted,
+    timing_of,
+)
 from luce.train.trainer import NonFiniteStep, Trainer
 from luce.types import Group
-
-TERMINATED = 128 + signal.SIGTERM
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The files of a run that training writes."""
-
-    path: Path
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def timing(self) -> Path:
-        return self.path / "timing.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
 
 
 @runtime_checkable
@@ -120,19 +99,19 @@ def fit(
             yield {"split": "note", "note": note}
     world, settings = trainer.world, trainer.settings
     if world.first:
-        _keep_lines(folder, trainer.step, fresh=trainer.step == 0)
+        keep_lines(folder, trainer.step, fresh=trainer.step == 0)
     started = time.perf_counter()
     with (
-        _sigterm_noted() as stop,
-        _append(folder.metrics, world.first) as write,
-        _append(folder.timing, world.first) as tell,
+        sigterm_noted() as stop,
+        append(folder.metrics, world.first) as write,
+        append(folder.timing, world.first) as tell,
     ):
         if trainer.step == 0 and held_out:
             yield write(trainer.evaluate(held_out))
         for record in _steps(trainer, folder):
             yield write(record)
             seconds = time.perf_counter() - started
-            tell(_timing(record, seconds))
+            tell(timing_of(record, seconds))
             step, last = trainer.step, trainer.step == trainer.total_steps
             due = settings.eval_steps is not None and step % settings.eval_steps == 0
             if held_out and (due or last):
@@ -197,70 +176,3 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     """
     keys = sorted(old.keys() | new.keys())
     return {k: f"{k}: {old.get(k)} → {new.get(k)}" for k in keys if old.get(k) != new.get(k)}
-
-
-def _keep_lines(folder: RunFolder, step: int, fresh: bool) -> None:
-    """Cut what was written after the checkpoint (or a torn last line) off the files."""
-    for path in (folder.metrics, folder.timing):
-        if not path.exists():
-            continue
-        kept = [] if fresh else [r for r in _whole_lines(path) if r["step"] <= step]
-        write_jsonl(path, kept)
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text().splitlines():
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:  # the kill came in the middle of this line
-            return
-
-
-@contextmanager
-def _append(path: Path, really: bool) -> Iterator[Any]:
-    if not really:
-        yield lambda record: record
-        return
-    with open(path, "a", encoding="utf-8") as stream:
-
-        def write(record: dict[str, Any]) -> dict[str, Any]:
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-            stream.flush()
-            return record
-
-        yield write
-
-
-def _timing(record: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    peak = (
-        torch.cuda.max_memory_allocated() / 2**20
-        if torch.cuda.is_available()
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (2**20 if sys.platform == "darwin" else 2**10)
-    )
-    return {
-        "step": record["step"],
-        "seconds": round(seconds, 4),
-        "tokens_per_second": round(record["tokens"] / seconds, 1),
-        "groups_per_second": round(record["groups"] / seconds, 2),
-        "peak_memory_mib": round(peak, 1),
-    }
-
-
-@contextmanager
-def _sigterm_noted() -> Iterator[dict[str, bool]]:
-    """A flag that SIGTERM raises, which the loop looks at after every step; afterwards SIGTERM
-    means again what it meant before."""
-    stop = {"now": False}
-
-    def ask(signum: int, frame: object) -> None:
-        stop["now"] = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may handle signals
-        return
-    before = signal.signal(signal.SIGTERM, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -30,7 +30,7 @@ class Sink(Protocol):
 class ConsoleSink:
     """A progress bar with time left on a terminal; a line now and then where output is piped."""
 
-    SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "nll", "grad_norm")
+    SHOWN = ("loss", "rewards/accuracies", "rewards/margins", "reward", "kl", "nll", "grad_norm")
 
     def __init__(self, total_steps: int, every: int = 1, console: Console | None = None):
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)

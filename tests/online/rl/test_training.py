@@ -25,7 +25,7 @@ from luce.online.rl import (
     load_critic,
     rl_fit,
 )
-from luce.train.fit import RunFolder
+from luce.train.lines import RunFolder
 from luce.train.settings import TrainSettings
 from luce.train.trainer import NonFiniteStep
 from luce.types import Place

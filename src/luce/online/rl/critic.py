@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from luce.errors import ModelError
 from luce.models.export import save_model
-from luce.models.layout import lay_out
 from luce.models.load import LoraSettings
 from luce.models.reward import RewardModel, load_reward_model
 from luce.types import Packed
@@ -37,8 +36,7 @@ class Critic:
     def values(self, packed: Packed) -> Float[Tensor, " scored"]:
         """V(x, y_<t) of each scored token, response after response, in units of reward; float32 or
         better. Read from the token before it, so it knows nothing of the token itself."""
-        rows = lay_out(packed, self.model.layout, "scored")
-        return self.model._run(rows)[:, 0]
+        return self.model.values(packed)
 
     def save(self, folder: Path) -> float:
         """Write it as a classifier of one output, reload it and compare (`save_model`); returns

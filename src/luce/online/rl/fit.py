@@ -11,16 +11,15 @@ from typing import Any
 from luce.files import write_jsonl
 from luce.online.rl.trainer import RLTrainer
 from luce.train.checkpoint import save_checkpoint
-from luce.train.fit import (
+from luce.train.fit import Watcher, resumable
+from luce.train.lines import (
     TERMINATED,
     RunFolder,
-    Watcher,
-    _append,
-    _keep_lines,
-    _sigterm_noted,
-    _timing,
-    _whole_lines,
-    resumable,
+    append,
+    keep_lines,
+    sigterm_noted,
+    timing_of,
+    whole_lines,
 )
 from luce.train.trainer import NonFiniteStep
 
@@ -56,22 +55,22 @@ def rl_fit(
             note = f"Resumed at step {trainer.step} from {checkpoint.path}."
             yield {"split": "note", "note": note}
     ledger = folder.path / "rounds.jsonl"
-    _keep_lines(folder, trainer.step, fresh=trainer.step == 0)
+    keep_lines(folder, trainer.step, fresh=trainer.step == 0)
     if ledger.exists():  # a round whose first step is still to come is written again
-        write_jsonl(ledger, [r for r in _whole_lines(ledger) if r["step"] < trainer.step])
+        write_jsonl(ledger, [r for r in whole_lines(ledger) if r["step"] < trainer.step])
     started = time.perf_counter()
     with (
-        _sigterm_noted() as stop,
-        _append(folder.metrics, True) as write,
-        _append(folder.timing, True) as tell,
-        _append(ledger, True) as note_round,
+        sigterm_noted() as stop,
+        append(folder.metrics, True) as write,
+        append(folder.timing, True) as tell,
+        append(ledger, True) as note_round,
     ):
         for record in _steps(trainer, folder):
             if record["split"] == "round":
                 yield note_round(record)
                 continue
             yield write(record)
-            tell(_timing(record, time.perf_counter() - started))
+            tell(timing_of(record, time.perf_counter() - started))
             step, last = trainer.step, trainer.step == trainer.total_steps
             if watcher is not None and watcher.due(step, last):
                 yield write(watcher.look())

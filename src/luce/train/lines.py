@@ -1,0 +1,109 @@
+"""Files that a run writes line by line, cut back to a step on resume; and the signal to stop."""
+
+import json
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from luce.files import write_jsonl
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a run that stopped at a SIGTERM."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run that training writes."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        return self.path / "timing.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+
+def keep_lines(folder: RunFolder, step: int, fresh: bool) -> None:
+    """Cut what was written after the checkpoint (or a torn last line) off the files."""
+    for path in (folder.metrics, folder.timing):
+        if not path.exists():
+            continue
+        kept = [] if fresh else [r for r in whole_lines(path) if r["step"] <= step]
+        write_jsonl(path, kept)
+
+
+def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file up to a line that a kill left unfinished."""
+    for line in path.read_text().splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:  # the kill came in the middle of this line
+            return
+
+
+@contextmanager
+def append(path: Path, really: bool) -> Iterator[Any]:
+    """A function that writes a record to the end of a file and returns it; where `really` is False
+    it only returns it."""
+    if not really:
+        yield lambda record: record
+        return
+    with open(path, "a", encoding="utf-8") as stream:
+
+        def write(record: dict[str, Any]) -> dict[str, Any]:
+            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+            stream.flush()
+            return record
+
+        yield write
+
+
+def timing_of(record: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """A line of timing.jsonl for a step that took so long."""
+    peak = (
+        torch.cuda.max_memory_allocated() / 2**20
+        if torch.cuda.is_available()
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (2**20 if sys.platform == "darwin" else 2**10)
+    )
+    return {
+        "step": record["step"],
+        "seconds": round(seconds, 4),
+        "tokens_per_second": round(record["tokens"] / seconds, 1),
+        "groups_per_second": round(record["groups"] / seconds, 2),
+        "peak_memory_mib": round(peak, 1),
+    }
+
+
+@contextmanager
+def sigterm_noted() -> Iterator[dict[str, bool]]:
+    """A flag that SIGTERM raises, which the loop looks at after every step; afterwards SIGTERM
+    means again what it meant before."""
+    stop = {"now": False}
+
+    def ask(signum: int, frame: object) -> None:
+        stop["now"] = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may handle signals
+        return
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
