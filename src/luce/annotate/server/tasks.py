@@ -12,7 +12,8 @@ from luce.types import Text
 Kind: TypeAlias = Literal["ranked", "tie", "bad", "skip"]
 """Some response is better than another; all are equally good; all are bad; no answer."""
 
-STRENGTHS = {1: "slightly better", 2: "better", 3: "much better"}
+STRENGTHS = {1: "slightly", 2: "clearly", 3: "much"}
+"""How much better the best response is."""
 
 MOST_RESPONSES = 26
 """Responses are called A, B, … on the page."""

@@ -230,7 +230,7 @@ function show() {
   const n = task.responses.length;
   const many = n > 2 ? "All" : "Both";
   $("choices").replaceChildren(
-    ...task.responses.map((_, place) => button(n > 2 ? letter(place) : `${letter(place)} is better`,
+    ...task.responses.map((_, place) => button(n > 2 ? letter(place) : `${letter(place)} better`,
       n > 2 ? (place < 9 ? String(place + 1) : "") : letter(place),
       () => choose(place), { "data-choice": place })),
     button(n > 2 ? "All equal" : "Tie", "T", () => judge("tie"), { "data-kind": "tie" }),
