@@ -18,6 +18,7 @@ from luce.models.reward import load_reward_model
 from luce.recipe.online import online_run
 from luce.recipe.online_prompts import read_lines
 from luce.recipe.run import train_run
+from luce.report import write_report
 
 MINE = """
 asked = []
@@ -104,6 +105,8 @@ def test_two_rounds(online):
     assert not seen[0] & seen[1] and not (seen[0] | seen[1]) & held
     report = (folder / "report.html").read_text()
     assert "After 2 rounds" in report and "Win rate over the policy it began as" in report
+    (folder / "report.html").unlink()
+    assert write_report(folder).read_text() == report
     assert (folder / "model" / "model.safetensors").read_bytes() == (
         folder / "rounds/002/train/model/model.safetensors"
     ).read_bytes()

@@ -10,6 +10,7 @@ from markupsafe import escape
 from luce.files import write_atomic
 from luce.report import summary, words
 from luce.report.curves import describe
+from luce.report.online_page import write_online_report
 from luce.report.page import clip, pretty_json, render
 from luce.report.plots import figures
 from luce.report.preferences import preferences
@@ -30,6 +31,8 @@ def write_report(run_folder: Path | str) -> Path:
         LuceError: where the folder is not a run, or one of its files is damaged.
     """
     run = load_run(run_folder)
+    if run.get("kind") == "online":
+        return write_online_report(run.folder)
     path = run.folder / "report.html"
     write_atomic(path, render_report(run))
     return path
