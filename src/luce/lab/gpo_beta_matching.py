@@ -13,10 +13,9 @@ from luce.errors import LuceError
 from luce.lab.experiment import Check, Experiment, Result, above, near, over_seeds
 from luce.lab.figures import legend_below, line_with_band, panels
 from luce.lab.gpo_family import DASHES, FAMILY, SOURCE, exact, stiffness, told
-from luce.models.tabular import actions, best_scores, fit_pairs, policy_with_scores
+from luce.models.tabular import KlBandit, actions, best_scores, fit_pairs
 from luce.objectives import OBJECTIVES
 from luce.objectives.losses import LOSSES
-from luce.objectives.scores import log_ratio
 from luce.objectives.units import convert_beta
 from luce.report.plots import library_style
 
@@ -24,6 +23,8 @@ SPACE = actions(5)
 REFERENCE = SPACE.weights([0.1, 0.15, 0.2, 0.25, 0.3])
 SIZES = (0.4, 0.2, 0.1, 0.05)
 """ε: preferences lie between 1/2 − ε and 1/2 + ε."""
+SHOWN = (0.2, 0.1)
+"""ε at which KL is taken."""
 BETAS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """β of the square; others are converted to it."""
 MATCHED = tuple(name for name in FAMILY if name not in ("hinge", "square"))
@@ -43,7 +44,8 @@ def run(seeds: int, quick: bool) -> Result:
     }
     errors = {name: _errors(best[name], best["square"], FACTOR[name]) for name in MATCHED}
     fitted = _fitted((2.0, 50.0) if quick else (2.0, 10.0, 50.0))
-    kls = {name: _kls(best[name], FACTOR.get(name, 1.0)) for name in FAMILY}
+    shown = {name: [best[name][SIZES.index(e)] for e in SHOWN] for name in FAMILY}
+    kls = {name: _kls(shown[name], FACTOR.get(name, 1.0)) for name in FAMILY}
     with library_style():
         figures = {"matching": _figure(kls, errors)}
     tables = {"errors": _table(errors), "kl": _kl_table(kls)}
@@ -90,17 +92,14 @@ def _kls(
     """KL(π ‖ π_ref) of the optimum at the same β as the square's, and at the matched one."""
 
     def kl(scores: Tensor, beta: float) -> Tensor:
-        return policy_with_scores(scores, log_ratio(beta), SPACE, REFERENCE).kl(REFERENCE)
+        return KlBandit(REFERENCE, scores, beta).optimum().kl(REFERENCE)
 
-    return {
-        label: torch.stack(
-            [
-                torch.stack([torch.stack([kl(s, beta * times) for s in row]) for row in best])
-                for beta in BETAS
-            ]
-        )
-        for label, times in (("same", 1.0), ("matched", factor))
-    }
+    def all_betas(times: float) -> Tensor:
+        rows = [[[kl(s, beta * times) for s in row] for row in best] for beta in BETAS]
+        return torch.stack([torch.stack([torch.stack(row) for row in at_beta]) for at_beta in rows])
+
+    same = all_betas(1.0)
+    return {"same": same, "matched": same if factor == 1 else all_betas(factor)}
 
 
 def _slope(errors: Float[Tensor, "sizes seeds"]) -> Float[Tensor, " seeds"]:
@@ -135,7 +134,7 @@ def _checks(
         found.append(above(what, over_seeds(errors[name][0]), 0.02))
         what = f"{told(name)}: error at ε = 0.05"
         found.append(near(what, over_seeds(errors[name][-1]), 0.0, 0.003))
-    middle, small = BETAS.index(1.0), SIZES.index(0.1)
+    middle, small = BETAS.index(1.0), SHOWN.index(0.1)
     for name in ("logistic", "savage"):
         ratio = {
             label: kls[name][label][middle, small] / kls["square"][label][middle, small]
@@ -172,12 +171,12 @@ def _kl_table(kls: Mapping[str, Mapping[str, Tensor]]) -> list[dict[str, Any]]:
         }
         for name, found in kls.items()
         for i, beta in enumerate(BETAS)
-        for k, e in enumerate(SIZES)
+        for k, e in enumerate(SHOWN)
     ]
 
 
 def _verdict(kls: Mapping[str, Mapping[str, Tensor]], errors: Errors) -> str:
-    middle, small = BETAS.index(1.0), SIZES.index(0.1)
+    middle, small = BETAS.index(1.0), SHOWN.index(0.1)
     same = (kls["logistic"]["same"] / kls["square"]["same"])[middle, small].mean().item()
     strong = {name: errors[name][0].mean().item() for name in ("logistic", "exponential", "savage")}
     return (
@@ -197,7 +196,7 @@ def _figure(kls: Mapping[str, Mapping[str, Tensor]], errors: Errors) -> Figure:
         ["KL to the reference, same β", "the same, β converted", "error after conversion"],
         height=3.9,
     )
-    size = SIZES.index(0.2)
+    size = SHOWN.index(0.2)
     for i, name in enumerate(FAMILY):
         for axes, label in ((same, "same"), (matched, "matched")):
             if label == "same" or name != "hinge":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from luce.models.tabular import TabularPolicy, divergence_of_pairs, grid
 
-SPACE = grid(-30.0, 30.0, 1201)
+SPACE = grid(-30.0, 30.0, 601)
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class World:
 def descend(world: World, starts: Sequence[float], on_kl: bool) -> Float[Tensor, " starts"]:
     """Where gradient descent on one of the two curves ends, from each start."""
     c = torch.tensor(list(starts), dtype=torch.float64)
-    for _ in range(800):
+    for _ in range(300):
         c = c.detach().requires_grad_()
         (slope,) = torch.autograd.grad(world.curves(c)[int(on_kl)].sum(), c)
-        c = c - 0.03 * slope
+        c = c - 0.05 * slope
     return c.detach()
 
 
