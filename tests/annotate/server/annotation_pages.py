@@ -1,7 +1,5 @@
 """A page served for tests: in a thread of this process, or by the command in one of its own."""
 
-import http.client
-import json
 import os
 import select
 import subprocess
@@ -9,9 +7,9 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from annotation_client import OPENED
 
 from luce.annotate.server import Store, Task
 from luce.annotate.server.api import Door
@@ -51,77 +49,6 @@ def served(store: Store, door: Door | None = None):
         thread.join(20)
         bound.close()
         assert not thread.is_alive()
-
-
-OPENED: list["Browser"] = []
-"""Clients with a connection."""
-
-
-@dataclass
-class Reply:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    cookies: list[str]
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Browser:
-    """A client that keeps cookies and the form token, as the page does."""
-
-    port: int
-    cookie: str = ""
-    form: str = ""
-    connection: http.client.HTTPConnection | None = field(default=None, repr=False)
-
-    def send(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        if self.connection is None:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            OPENED.append(self)
-        sent = {"Cookie": self.cookie} if self.cookie else {}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        try:
-            self.connection.request(method, path, body, sent)
-            reply = self.connection.getresponse()
-            content = reply.read()
-        except (OSError, http.client.HTTPException):
-            self.close()
-            raise
-        cookies = reply.headers.get_all("set-cookie") or []
-        for each in cookies:
-            self.cookie = each.split(";")[0]
-        found = {name.lower(): value for name, value in reply.headers.items()}
-        return Reply(reply.status, found, content, cookies)
-
-    def close(self) -> None:
-        """Close the connection; the next request opens another."""
-        if self.connection is not None:
-            self.connection.close()
-        self.connection = None
-
-    def post(self, path: str, body: Any, **headers: str) -> Reply:
-        sent = {"Content_Type": "application/json", "X_Luce_Form": self.form} | headers
-        return self.send("POST", path, json.dumps(body).encode(), **sent)
-
-    def sign_in(self, name: str, token: str = "") -> Reply:
-        self.form = self.send("GET", "/api/me").json["form"]
-        reply = self.post("/api/sign-in", {"name": name, "token": token})
-        if reply.status == 200:
-            self.form = reply.json["form"]
-        return reply
-
-    def next(self) -> dict[str, Any]:
-        reply = self.post("/api/next", {})
-        assert reply.status == 200, reply
-        return reply.json
-
-    def vote(self, task: int, key: str, ranks=(1, 2), **more: Any) -> Reply:
-        body = {"key": key, "task": task, "kind": "ranked", "ranks": list(ranks)} | more
-        return self.post("/api/vote", body)
 
 
 class Served:

@@ -8,7 +8,8 @@ import threading
 import time
 
 import pytest
-from annotation_pages import Browser, served, tasks
+from annotation_client import Browser
+from annotation_pages import served, tasks
 
 from luce.annotate.server import Settings, Store, records
 from luce.annotate.server.api import Door
@@ -206,9 +207,7 @@ def test_a_body_that_is_too_large_or_malformed_is_refused(anna, store, body, sta
 def test_a_body_without_a_length_is_counted_and_a_compressed_one_refused(anna, page):
     sent = {"Content-Type": "application/json", "X-Luce-Form": anna.form, "Cookie": anna.cookie}
     connection = http.client.HTTPConnection("127.0.0.1", page, timeout=30)
-    connection.request(
-        "POST", "/api/vote", iter([b"x" * 40_000] * 4), sent, encode_chunked=True
-    )
+    connection.request("POST", "/api/vote", iter([b"x" * 40_000] * 4), sent, encode_chunked=True)
     assert connection.getresponse().status == 413
     connection.close()
     bomb = anna.send("POST", "/api/vote", b"\x1f\x8b", **sent | {"Content-Encoding": "gzip"})

@@ -51,7 +51,7 @@ def test_markdown_becomes_elements_of_the_list():
 
 
 def test_links_and_images_are_words_with_their_address():
-    found = tree("[w](http://example.org/a) ![alt](http://example.org/i.png \"t\")")
+    found = tree('[w](http://example.org/a) ![alt](http://example.org/i.png "t")')
     assert tags(found) == {"p", "address"}
     assert flat(found) == "w (http://example.org/a) [image: alt (http://example.org/i.png)]"
 
