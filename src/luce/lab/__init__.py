@@ -25,6 +25,10 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.gpo_beta_matching:EXPERIMENT",
         "One β for all losses: the same local regularization after conversion.",
     ),
+    "gpo-kl": (
+        "luce.lab.gpo_kl:EXPERIMENT",
+        "A small language model in training: KL divergence against the loss on the data.",
+    ),
     "gpo-losses": (
         "luce.lab.gpo_losses:EXPERIMENT",
         "The six losses of GPO: how they push, and which are convex.",

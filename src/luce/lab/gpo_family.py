@@ -1,6 +1,7 @@
 """GPO's six losses, and what its experiments share."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -25,7 +26,7 @@ FAMILY = {
 CASE_I = tuple(name for name in FAMILY if LOSSES[name].tail == "I")
 CASE_II = tuple(name for name in FAMILY if LOSSES[name].tail == "II")
 COLORS = dict(zip(FAMILY, RUN_COLORS, strict=False))
-DASHES = {
+DASHES: dict[str, Any] = {
     name: "-" if LOSSES[name].tail == "I" else (0, (4, 1.5)) if name != "hinge" else (0, (1.5, 1.2))
     for name in FAMILY
 }
