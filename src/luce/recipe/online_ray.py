@@ -32,28 +32,66 @@ TRIES = 4
 
 
 class BlockActor:
-    """Makes blocks of one stage in one of Ray's processes.
+    """Makes blocks in one of Ray's processes; what it needs is opened with the first of them."""
 
-    Args:
-        recipe: the run's own file.
-        here: the folder in which the driver runs; relative paths of the recipe are below it.
-        number: of the round.
-        name: of the stage.
-    """
-
-    def __init__(self, recipe: str, here: str, number: int, name: str):
-        os.chdir(here)
-        resolved = load_recipe(recipe)
-        folder = Path(resolved.recipe.output_dir)
-        self.stage = open_loop(resolved, folder, Console(quiet=True)).stage(number)
-        self.blocks, self.make = self.stage.blocks(name), MAKES[name]
+    def __init__(self) -> None:
+        self._opened: tuple[tuple[str, int, str], Stage] | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the blocks whose numbers stand in the batch, but for those that are there."""
-        for block in map(int, batch["block"]):
-            if block in self.blocks.missing():
-                self.blocks.write(block, self.make(self.stage, block))
-        return {"block": batch["block"]}
+        """Write the blocks that a batch of tasks names, but for those that are there.
+
+        Args:
+            batch: columns `block`, `number` (of the round), `name` (of the stage), `recipe` (the
+                run's own file) and `here` (the driver's folder; relative paths are below it).
+
+        Returns the blocks, with what went wrong: "" where nothing did.
+        """
+        columns = (batch[name] for name in ("block", "number", "name", "recipe", "here"))
+        tasks = zip(*columns, strict=True)
+        failed = [self._make(int(b), int(n), str(s), str(r), str(h)) for b, n, s, r, h in tasks]
+        return {"block": batch["block"], "failed": failed}
+
+    def _make(self, block: int, number: int, name: str, recipe: str, here: str) -> str:
+        try:
+            stage = self._stage(number, name, recipe, here)
+            blocks = stage.blocks(name)
+            if block in blocks.missing():
+                tries = _tries(blocks, block)
+                _count(tries)
+                blocks.write(block, MAKES[name](stage, block))
+                tries.unlink(missing_ok=True)
+        except LuceError as error:
+            return str(error)
+        except Exception as error:  # of the annotator's own code: said where the run is led
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _stage(self, number: int, name: str, recipe: str, here: str) -> Stage:
+        key = (recipe, number, name)
+        if self._opened is None or self._opened[0] != key:
+            os.chdir(here)
+            resolved = load_recipe(recipe)
+            folder = Path(resolved.recipe.output_dir)
+            loop = open_loop(resolved, folder, Console(quiet=True))
+            self._opened = key, loop.stage(number)
+        return self._opened[1]
+
+
+def _tries(blocks: Blocks, block: int) -> Path:
+    """A file with a byte for each time that a block was begun and not written."""
+    return blocks.folder / f"block-{block:06d}.tries"
+
+
+def _count(tries: Path) -> None:
+    tries.parent.mkdir(parents=True, exist_ok=True)
+    with open(tries, "ab") as stream:
+        stream.write(b".")
+        begun = stream.tell()
+    if begun > TRIES:
+        raise LuceError(
+            f"{tries.with_suffix('.jsonl')}: {TRIES} workers died of this block. Give actors more "
+            "memory (fewer of them on a host), or lower `online.block`."
+        )
 
 
 def ray_blocks(
@@ -72,6 +110,8 @@ def ray_blocks(
     if not missing:
         return
     ray = _ray()
+    for tries in blocks.folder.glob("block-*.tries"):  # of a run that was stopped
+        tries.unlink(missing_ok=True)
     assert recipe.online is not None
     given = recipe.online.ray
     mine = not ray.is_initialized()
@@ -116,31 +156,35 @@ def _job(
     done: Callable[[], None],
 ) -> None:
     data = ray.data
-    context = data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    data.DataContext.get_current().enable_progress_bars = False
+    whole = {
+        "recipe": str((Path(recipe.output_dir) / "recipe.yaml").absolute()),
+        "here": os.getcwd(),
+        "number": number,
+        "name": name,
+    }
     # a partition each: small inputs are otherwise put together, and one actor gets all of them
-    numbers = data.from_items([{"block": b} for b in missing], override_num_blocks=len(missing))
-    job = numbers.map_batches(
+    tasks = [{"block": block} | whole for block in missing]
+    job = data.from_items(tasks, override_num_blocks=len(tasks)).map_batches(
         BlockActor,
         batch_size=1,
         compute=data.ActorPoolStrategy(size=min(given.concurrency, len(missing))),
         num_cpus=given.num_cpus,
         num_gpus=given.num_gpus,
-        fn_constructor_kwargs={
-            "recipe": str((Path(recipe.output_dir) / "recipe.yaml").absolute()),
-            "here": os.getcwd(),
-            "number": number,
-            "name": name,
-        },
-        max_restarts=-1,
-        max_task_retries=TRIES - 1,
     )
+    place = f"Ray: {name} of round {number}"
     try:
-        for _ in job.iter_batches(batch_size=None):
+        for batch in job.iter_batches(batch_size=None):
+            for failed in map(str, batch["failed"]):
+                if failed:
+                    raise LuceError(f"{place}: {failed}")
             done()
+    except LuceError:
+        raise
     except Exception as error:  # Ray's errors have no common type of their own
-        raise LuceError(f"Ray: {name} of round {number}: {_reason(error)}") from error
+        said = str(error).strip().partition("\n")[0]
+        raise LuceError(f"{place}: {said or type(error).__name__}") from error
 
 
 def _ray() -> Any:
@@ -171,14 +215,3 @@ def _start(ray: Any, given: RayJob) -> None:
 def _tell(blocks: Blocks, progress: Callable[[int, int], None] | None) -> None:
     if progress is not None:
         progress(blocks.count - len(blocks.missing()), blocks.count)
-
-
-def _reason(error: BaseException) -> str:
-    """The sentence of the error that an actor raised, out of what Ray wraps around it."""
-    seen: BaseException | None = error
-    while seen is not None:
-        inner = getattr(seen, "cause", None) or seen.__cause__
-        if not isinstance(inner, BaseException):
-            break
-        seen = inner
-    return str(seen).strip() or type(seen).__name__
