@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from luce.annotate.server import Settings, Store, Task
+from luce.annotate.server.tasks import plain_prompt
 from luce.data.fields import kind_of
 from luce.data.formats import Format, detect
 from luce.data.ledger import RowError
 from luce.data.rows import read
 from luce.data.turns import text_or_turns
 from luce.errors import LuceError
+from luce.files import fingerprint
 from luce.recipe.data_people import generators
 from luce.recipe.judge import duels
 from luce.recipe.judge_sides import Drawing, all_sides
@@ -54,9 +56,11 @@ def tasks_of(
     tasks = [_task(place, record, known) for place, record in sample]
     rest = None if limit is None else limit - len(sample)
     tasks += [_task(place, record, known) for place, record in islice(rows, rest)]
-    different = {task.id: task for task in tasks}
+    # rows of one id that differ are kept: the store refuses them
+    different = {(task.id, _content(task)): task for task in tasks}
     twice = len(tasks) - len(different)
-    return tasks, [f"{twice:,} rows stand there twice, and are one task."] if twice else []
+    notes = [f"{twice:,} rows stand there twice, and are one task."] if twice else []
+    return list(different.values()), notes
 
 
 def checks_of(source: str) -> list[Task]:
@@ -100,7 +104,7 @@ def open_store(
         before.check_every if check_every is None else check_every,
     )
     store = Store(path, settings)
-    store.add([*{task.id: task for task in tasks}.values(), *checks])
+    store.add([*tasks, *checks])
     return store
 
 
@@ -120,6 +124,10 @@ def need_server() -> None:
             f"The annotation page needs {' and '.join(missing)}. Install luce with its extra `ui`: "
             "pip install 'luce[ui]'."
         )
+
+
+def _content(task: Task) -> str:
+    return fingerprint([plain_prompt(task.prompt), task.responses, task.models, task.best])
 
 
 def _is_task(record: Mapping[str, Any]) -> bool:
