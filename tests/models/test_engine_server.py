@@ -12,7 +12,7 @@ import torch
 from luce.errors import ModelError
 from luce.models import engine_dialects
 from luce.models.engine import SamplingSettings, generate
-from luce.models.engine_http import Http
+from luce.models.engine_http import Http, Refused
 from luce.models.engine_server import ServerEngine
 from luce.models.engines import Engine, LocalEngine, Weights
 from luce.models.export import save_model
@@ -330,6 +330,24 @@ def test_keys_come_from_the_environment_and_are_not_shown(
         ServerEngine("vllm", http, weights).generate(PROMPTS[:1], 1, SETTINGS, seed=1, stop_ids=[1])
     assert "key is wrong or missing" in str(caught.value) and "[key]" in str(caught.value)
     assert secret[::-1] not in str(caught.value)
+
+
+def test_a_key_does_not_follow_a_redirect(serve, tiny_model_dir, monkeypatch):
+    monkeypatch.setenv("LUCE_TEST_KEY", "sk-very-secret-0123")
+    other, seen = serve("vllm", tiny_model_dir), []
+    server = serve("vllm", tiny_model_dir)
+    other.handle = lambda request, payload: seen.append(request.headers.get("Authorization"))
+
+    def redirect(request, payload):
+        request.send_response(302)
+        request.send_header("Location", f"{other.url}/v1/models")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    server.handle = redirect
+    with pytest.raises(Refused, match="302"):
+        Http(server.url, api_key_env="LUCE_TEST_KEY").call("/v1/models")
+    assert seen == []
 
 
 @pytest.mark.parametrize(

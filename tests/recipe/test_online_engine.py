@@ -210,6 +210,7 @@ def test_what_a_row_of_stale_samples_counts():
     assert row_weight([{"weight": 1.9}, {"weight": 1.9}], 2.0) == 2.0
     assert row_weight([{"weight": 0.25}, {}], 2.0) == 0.25
     assert row_weight([{}, {}], 0.5) == 1.0
+    assert row_weight([{"weight": 1e-200}, {"weight": 1e-200}], 2.0) == 1e-30  # not 0
 
 
 @pytest.mark.parametrize(

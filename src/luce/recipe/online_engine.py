@@ -22,6 +22,9 @@ from luce.types import Branch, Group, Place
 HOW = ("online.engine", "online.scale", "online.ray", "online.train_command")
 """Keys that say how the work is done, and not what it is: a resumed run may change them."""
 
+LEAST_WEIGHT = 1e-30
+"""Of a sample that the policy would hardly draw: rows count more than 0."""
+
 
 def check_engine(recipe: Recipe) -> None:
     """Raise where keys of the engine and of Ray do not go together."""
@@ -132,7 +135,7 @@ def importance_weights(
     ratios = [
         math.fsum(ours) - math.fsum(said) for ours, (_, _, said) in zip(found, samples, strict=True)
     ]
-    return [math.exp(min(ratio, math.log(longest))) for ratio in ratios]
+    return [max(LEAST_WEIGHT, math.exp(min(ratio, math.log(longest)))) for ratio in ratios]
 
 
 def row_weight(samples: Sequence[Mapping[str, Any]], longest: float) -> float:
@@ -140,4 +143,4 @@ def row_weight(samples: Sequence[Mapping[str, Any]], longest: float) -> float:
     none of them is stale. The samples of a row are drawn independently, so that the ratio of the
     row is the product."""
     stale = [float(sample["weight"]) for sample in samples if "weight" in sample]
-    return min(longest, math.prod(stale)) if stale else 1.0
+    return max(LEAST_WEIGHT, min(longest, math.prod(stale))) if stale else 1.0
