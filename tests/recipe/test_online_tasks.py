@@ -29,7 +29,7 @@ def test_online_beats_offline_with_as_many_annotations(tmp_path, monkeypatch):
     """`luce demo`, then the recipe of the repository as it stands."""
     recipe = Path(__file__).resolve().parents[2] / "recipes" / "online_tasks.yaml"
     monkeypatch.chdir(tmp_path)
-    run_demo("demo", report=lambda line: None)
+    run_demo("runs/demo", report=lambda line: None)
     online = online_run(recipe, ["output_dir=online"])
     offline = online_run(
         recipe, ["online.rounds=1", "online.prompts_per_round=3000", "output_dir=offline"]
