@@ -57,7 +57,7 @@ class Plan:
     longest: int = 40
 
 
-QUICK = Plan(demonstrations=1_500, prompts=200, held_out=32, steps=24)
+QUICK = Plan(demonstrations=1_200, prompts=150, held_out=32, pairs_looked_at=96, steps=24)
 """Of a quick run."""
 
 
