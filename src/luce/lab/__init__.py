@@ -65,6 +65,46 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.pbde_fig10:EXPERIMENT",
         "IPO tilts the model by how often a response is preferred.",
     ),
+    "pbde-fig4": (
+        "luce.lab.pbde_fig4:EXPERIMENT",
+        "Who is preferred to whom: one person, two people, and models of the two.",
+    ),
+    "pbde-fig9": (
+        "luce.lab.pbde_fig9:EXPERIMENT",
+        "SLiC: margin and likelihood, δ × λ, against exact optima.",
+    ),
+    "pbde-fig11": (
+        "luce.lab.pbde_fig11:EXPERIMENT",
+        "Two annotators told apart, without anybody saying who judged.",
+    ),
+    "pbde-table2": (
+        "luce.lab.pbde_table2:EXPERIMENT",
+        "Luce's rule prefers short texts for every annotator; normalizing mends it.",
+    ),
+    "pbde-finite-data": (
+        "luce.lab.pbde_finite_data:EXPERIMENT",
+        "Error against judgements: which pairs to ask, and annotators who drift.",
+    ),
+    "pbde-errata": (
+        "luce.lab.pbde_errata:EXPERIMENT",
+        "Equations that cannot be meant as printed, beside what is computed.",
+    ),
+    "length-survival": (
+        "luce.lab.length_survival:EXPERIMENT",
+        "Responses that never end, and what a cap can see of them.",
+    ),
+    "length-partition": (
+        "luce.lab.length_partition:EXPERIMENT",
+        "A partition function that diverges below a critical β.",
+    ),
+    "length-bias": (
+        "luce.lab.length_bias:EXPERIMENT",
+        "What five objectives do to length when the reward grows with it.",
+    ),
+    "length-remedy": (
+        "luce.lab.length_remedy:EXPERIMENT",
+        "What normalizing by length recovers, and from whose labels.",
+    ),
 }
 """Experiment → where it lives, and its line in `luce lab list`."""
 

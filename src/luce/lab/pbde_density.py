@@ -1,4 +1,4 @@
-"""Experiments that learn a density from judgements: what was learnt beside what theory foretells."""
+"""Experiments that learn a density from judgements: what was learnt beside what was foretold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

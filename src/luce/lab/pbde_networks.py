@@ -59,6 +59,7 @@ class Arm:
         proposal: both points of a pair are drawn from it; None for π_pre.
         lam: weight of −E_{π_pre}[log π] beside the objective.
         afresh: start from random weights, not from π_pre.
+        pairs: judged, if not as many as the setting says.
     """
 
     label: str
@@ -67,6 +68,7 @@ class Arm:
     proposal: TabularPolicy | None = field(default=None, repr=False)
     lam: float = 0.0
     afresh: bool = False
+    pairs: int | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class _Batch:
         self.pre = world.pretrained.probability.float()
         proposal = arm.proposal or world.pretrained
         judged = [
-            judge(arm.preference, proposal, size.pairs, 100 * number + s)
+            judge(arm.preference, proposal, arm.pairs or size.pairs, 100 * number + s)
             for s in range(len(reference))
         ]
         self.a, self.b = in_runs(judged, world)
