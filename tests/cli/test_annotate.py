@@ -211,3 +211,9 @@ def test_a_store_goes_on_with_what_it_was(tmp_path):
     again = open_store(path, [])
     assert again.settings == Settings(5, 3, ("a",), 10)
     again.close()
+
+
+def test_where_the_server_is_missing_it_is_said_how_to_install_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run(["annotate", "--store", str(tmp_path / "v.sqlite")]) == 2
+    assert "pip install 'luce[ui]'" in capsys.readouterr().err

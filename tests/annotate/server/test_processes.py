@@ -1,5 +1,7 @@
 """People at once, each a process of their own, and a server that is killed while they vote."""
 
+import json
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from annotation_client import Browser
 from annotation_pages import Served, served, tasks
 
 from luce.annotate.server import Settings, Store, Verdict, records
+from luce.cli.main import run
 
 CLIENT = Path(__file__).with_name("annotation_client.py")
 
@@ -98,3 +101,28 @@ def test_a_server_killed_in_a_vote_loses_and_doubles_nothing(tmp_path):
     assert len(votes) == 120 and set(votes.values()) == {1}
     assert all(len(set(heard(tmp_path, n))) == 60 for n in ("anna", "ben"))
     store.close()
+
+
+def test_from_tasks_to_data_as_the_documentation_says(tmp_path, capsys):
+    rows = [
+        {"prompt": f"q{i}", "responses": [{"response": f"Right {i}", "model": "new"},
+                                          {"response": f"Wrong {i}", "model": "old"}]}
+        for i in range(4)
+    ]  # fmt: skip
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "annotations.sqlite"
+    page = Served(path, str(tmp_path / "tasks.jsonl"), "--overlap", "2")
+    people = [person(page.port, name, tmp_path) for name in ("anna", "ben")]
+    assert [each.wait(120) for each in people] == [0, 0]
+    assert run(["annotate", "agreement", str(path)]) == 0  # while it is served
+    assert "4 of 4 tasks are judged by enough people" in capsys.readouterr().out
+    page.process.send_signal(signal.SIGINT)
+    _, told = page.process.communicate(timeout=60)
+    assert page.process.returncode == 0 and "Traceback" not in told
+    out = {to: tmp_path / f"{to}.jsonl" for to in ("pairs", "verdicts")}
+    for to, file in out.items():
+        assert run(["annotate", "export", str(path), "--out", str(file), "--to", to]) == 0
+    pairs = [json.loads(line) for line in out["pairs"].read_text().splitlines()]
+    assert len(pairs) == 8 and {row["chosen_model"] for row in pairs} == {"new"}
+    assert run(["eval", "win-rate", "--verdicts", str(out["verdicts"])]) == 0
+    assert "1.000" in capsys.readouterr().out

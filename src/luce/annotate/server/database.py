@@ -18,9 +18,10 @@ _APPLICATION, _VERSION = 0x6C75616E, 1
 _TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     """CREATE TABLE tasks (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, place TEXT NOT NULL, prompt TEXT NOT NULL,
-    responses TEXT NOT NULL, models TEXT, best INTEGER, complete INTEGER NOT NULL DEFAULT 0)""",
-    "CREATE INDEX tasks_open ON tasks (complete, place)",
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, place TEXT NOT NULL, best INTEGER,
+    complete INTEGER NOT NULL DEFAULT 0, prompt TEXT NOT NULL, responses TEXT NOT NULL,
+    models TEXT)""",
+    "CREATE INDEX tasks_open ON tasks (complete, best, place)",
     """CREATE TABLE assignments (
     number INTEGER PRIMARY KEY, task INTEGER NOT NULL REFERENCES tasks(number),
     annotator TEXT NOT NULL, shown TEXT NOT NULL, at REAL NOT NULL,
