@@ -66,6 +66,8 @@ class Guard:
             headers.setdefault(name.lower(), []).append(value)
         wrong = self._wrong(scope, headers)
         if wrong is not None:
+            if scope["method"] == "POST":
+                await _drop(receive)
             await _refuse(send, *wrong)
             return
         body = b""
@@ -76,6 +78,8 @@ class Guard:
                     return
                 body += message.get("body", b"")
                 if len(body) > LARGEST_BODY:
+                    if message.get("more_body"):
+                        await _drop(receive)
                     await _refuse(send, 413, "The request is too large.")
                     return
                 if not message.get("more_body"):
@@ -147,6 +151,17 @@ class Guard:
         except CookieError:
             return None
         return None if found is None else self._keys.session(found.value)
+
+
+async def _drop(receive: Receive) -> None:
+    """Read what is still on its way, within bounds: a connection that is closed before is reset,
+    and the reply lost with it."""
+    left = 16 * LARGEST_BODY
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
 
 
 async def _refuse(send: Send, status: int, reason: str) -> None:
