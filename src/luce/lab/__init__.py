@@ -29,6 +29,10 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.gpo_kl:EXPERIMENT",
         "A small language model in training: KL divergence against the loss on the data.",
     ),
+    "gpo-win-rate": (
+        "luce.lab.gpo_win_rate:EXPERIMENT",
+        "Win rates of every loss over β, and of loss against loss, on the built-in world.",
+    ),
     "gpo-losses": (
         "luce.lab.gpo_losses:EXPERIMENT",
         "The six losses of GPO: how they push, and which are convex.",
