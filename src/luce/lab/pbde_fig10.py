@@ -66,7 +66,7 @@ def result(
         )
         label = one.arm.label
         checks += [
-            theory_is(f"{label}: TV(optimum of the square, theory)", optimum, one.theory, 0),
+            theory_is(f"{label}: TV(optimum of the square, theory)", optimum, one.theory, 0.0),
             theory_is(f"{label}: TV(theory, p*)", one.theory, fine.target, tv),
             near(
                 f"{label}: theory's highest density left of 0",

@@ -56,7 +56,9 @@ def result(
         score = log_ratio(beta)
         optimum = policy_with_scores(fine.target.log_prob, score, fine.space, fine.pretrained)
         checks += [
-            theory_is(f"{one.arm.label}: TV(optimum of the score, theory)", optimum, one.theory, 0),
+            theory_is(
+                f"{one.arm.label}: TV(optimum of the score, theory)", optimum, one.theory, 0.0
+            ),
             theory_is(f"{one.arm.label}: TV(theory, p*)", one.theory, fine.target, tv),
         ]
     checks.append(
