@@ -331,6 +331,8 @@ def test_another_address_needs_a_token(store):
         assert not is_loopback(host)
         with pytest.raises(LuceError, match="--people"):
             serve(store, keys, Door(), host, 0)
+    with pytest.raises(LuceError, match="--allow-host lets other machines in"):
+        serve(store, keys, Door(hosts=("proxy.example",)), "127.0.0.1", 0)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(LuceError, match="Name another port"):
             serve(store, keys, Door(), "127.0.0.1", taken.getsockname()[1])

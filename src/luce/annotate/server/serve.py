@@ -88,11 +88,13 @@ def serve(
         told: is called with the links once the page can be reached.
 
     Raises:
-        LuceError: the address cannot be used, or is not loopback and the page asks for no token.
+        LuceError: the address cannot be used; or it is not loopback, or a name is allowed by which
+            others reach it, and the page asks for no token.
     """
-    if not is_loopback(host) and not (door.token or door.people):
+    if (door.hosts or not is_loopback(host)) and not (door.token or door.people):
+        given = "--allow-host" if door.hosts else f"--host {host}"
         raise LuceError(
-            f"--host {host} lets other machines in. Add --people with a name for each person, or "
+            f"{given} lets other machines in. Add --people with a name for each person, or "
             "--token for one token for all."
         )
     if host in ("0.0.0.0", "::") and not door.hosts:
