@@ -205,6 +205,21 @@ def test_importance_weights_make_the_other_policys_samples_count_as_ones_own(
     assert importance_weights(ours, [], 8192, longest=1.0) == []
 
 
+def test_rows_of_stale_samples_count_by_their_weights(online, served, tiny_model_dir, tmp_path):
+    server = served("vllm", moved_copy(tiny_model_dir, tmp_path / "other", 0.97))
+    online["online"]["rounds"] = 1
+    folder = online_run(through(online, server, stale="weight"))
+    samples = {r["prompt"]: r["samples"] for r in read_lines(folder / "rounds/001/samples.jsonl")}
+    found = set()
+    for row in read_lines(folder / "rounds/001/pairs.jsonl"):
+        own = {tuple(s["ids"]): s["weight"] for s in samples[int(row["id"].partition("-")[2])]}
+        chosen, rejected = (own[tuple(row["token_ids"][side])] for side in ("chosen", "rejected"))
+        assert row.get("weight", 1.0) == pytest.approx(min(2.0, chosen * rejected))
+        found.add(row.get("weight"))
+    assert len(found) > 2
+    assert read_lines(folder / "rounds.jsonl")[0]["sampler_gap"]["stale"] == 24
+
+
 def test_what_a_row_of_stale_samples_counts():
     assert row_weight([{"weight": 0.5}, {"weight": 1.5}], 2.0) == 0.75
     assert row_weight([{"weight": 1.9}, {"weight": 1.9}], 2.0) == 2.0
@@ -277,6 +292,22 @@ def test_a_round_trained_by_torchrun_has_the_weights_of_one_process(online, tmp_
     # it moved at all
     begun = load_file(Path(online["model"]["path"]) / "model.safetensors")
     assert max((begun[name] - value).abs().max() for name, value in ours.items()) > 1e-5
+
+
+@pytest.mark.slow
+def test_rounds_are_trained_by_the_command(online, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    online["train"]["learning_rate"] = 2e-4
+    one = online_run(online)
+    command = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node 2"
+    given = online["online"] | {"train_command": f"{command} -m luce train"}
+    two = online_run(online | {"output_dir": str(tmp_path / "two"), "online": given})
+    # the second round begins where the first ended, and Adam divides by gradients near 0
+    for number, tolerance in (("001", 1e-6), ("002", 2e-5)):
+        inner = f"rounds/{number}/train/model/model.safetensors"
+        ours, theirs = load_file(one / inner), load_file(two / inner)
+        assert max((ours[name] - theirs[name]).abs().max() for name in ours) < tolerance
+        assert (two / f"rounds/{number}/train.yaml").exists()
 
 
 def test_a_training_command_that_fails(online, tmp_path, capfd):

@@ -40,9 +40,9 @@ from luce.recipe.online_prompts import read_lines
 from luce.recipe.online_rl_check import is_rl
 from luce.recipe.online_rows import rows_to_train, select_rows
 from luce.recipe.online_stages import judge_block, run_stage, sample_block, sampler_gap
+from luce.recipe.online_train import train_round
 from luce.recipe.preferred import Opened
 from luce.recipe.prepare import refuse_used_folder
-from luce.recipe.run import train_run
 from luce.recipe.schema import Data, Evaluate
 from luce.train.fit import locked
 
@@ -203,7 +203,7 @@ def _train(loop: Loop, number: int, reference: str) -> Path:
     if again and status(folder / "train") == "finished":
         return folder / "train"
     quiet = Console(stderr=True, highlight=False, soft_wrap=True, quiet=loop.console.quiet)
-    return train_run(inner, resume=again, console=quiet)
+    return train_round(inner, loop.online.train_command, resume=again, console=quiet)
 
 
 def _evaluate_start(loop: Loop) -> None:

@@ -11,6 +11,7 @@ import torch
 from luce.data.ledger import RowError
 from luce.data.rows import Record
 from luce.online.select import SELECTORS, Candidates, Listing, Nothing, Pair, Terms
+from luce.recipe.online_engine import row_weight
 from luce.recipe.online_prompts import Prompt, plain, read_lines
 from luce.recipe.online_stages import Stage, rng_of
 from luce.recipe.schema import Online
@@ -82,6 +83,7 @@ def _row(
         "source": f"round {stage.number}",
         "prompt": plain(prompt.text),
     }
+    used: Sequence[Mapping[str, Any]] = kept
     if isinstance(chosen, Listing):
         row |= {
             "responses": [s["text"] for s in kept],
@@ -91,10 +93,14 @@ def _row(
     else:
         row |= _pair(kept, found, chosen, online, rng) | {"token_ids": {"prompt": list(prompt.ids)}}
         better, worse = row.pop("places")
+        used = (kept[better], kept[worse])
         row["token_ids"] |= {"chosen": kept[better]["ids"], "rejected": kept[worse]["ids"]}
         sides = {"chosen": "of" in kept[better], "rejected": "of" in kept[worse]}
         if online.opponent == "reference" and sum(sides.values()) == 1:
             row["reference_sample"] = max(sides, key=lambda side: sides[side])
+    weight = row_weight(used, online.engine.max_weight)
+    if weight != 1.0:
+        row["weight"] = row.get("weight", 1.0) * weight
     fault = _fault(row, prompt, stage)
     return row if fault is None else Nothing(fault)
 
