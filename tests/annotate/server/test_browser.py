@@ -5,7 +5,7 @@ import json
 import pytest
 from annotation_pages import Served, served
 
-from luce.annotate.server import Settings, Store, Task, records
+from luce.annotate.server import Settings, Store, Task, Verdict, records
 from luce.annotate.server.api import Door
 from luce.annotate.server.keys import Keys
 
@@ -222,3 +222,48 @@ def test_the_page_fits(chromium, store, width):
             anna.press(key)
             anna.page.wait_for_timeout(100)
         anna.context.close()
+
+
+def test_a_full_disk_is_shown_and_nothing_counts_as_saved(chromium, store):
+    store.add(tasks(3))
+    with served(store) as port:
+        anna = Person(chromium, port, "anna")
+        anna.wait(0)
+        pages = store.database.do(lambda c: c.execute("PRAGMA page_count").fetchone()[0])
+        store.database.do(lambda c: c.execute(f"PRAGMA max_page_count = {pages}"))
+        anna.press("c")
+        anna.page.locator("#comment").fill("x" * 4000)
+        anna.press("Escape", "a", "Enter")
+        anna.page.get_by_text("Not saved. The disk is full.").wait_for()
+        anna.page.locator("body:not([aria-busy])").wait_for()
+        assert "0 done" in anna.page.locator("#count").inner_text()
+        assert records(store) == []
+        store.database.do(lambda c: c.execute("PRAGMA max_page_count = 100000"))
+        anna.press("Enter")  # what was chosen is still there
+        anna.wait(1)
+        assert not anna.page.locator("#notice").is_visible()
+        anna.context.close()
+    (record,) = records(store)
+    assert record.verdict.comment == "x" * 4000
+
+
+def test_a_disagreement_is_settled_on_the_page(chromium, store):
+    store.add(tasks(1))
+    for name, ranks in (("anna", (1, 2)), ("ben", (2, 1))):
+        shown = store.next(name)
+        verdict = Verdict("ranked", ranks, None, {}, f"said {ranks}").placed(shown.order, True)
+        store.vote(name, shown.task, f"{name:0>16}", verdict)
+    with served(store, Door(adjudicators=("cleo",))) as port:
+        cleo = Person(chromium, port, "cleo")
+        cleo.wait(0)
+        others = cleo.page.locator("#others").inner_text()
+        assert "said (1, 2)" in others and "said (2, 1)" in others and "anna" not in others
+        cleo.page.get_by_role("button", name="Agreement").click()
+        cleo.page.get_by_text("Fleiss' kappa").wait_for()
+        cleo.page.locator("body:not([aria-busy])").wait_for()
+        cleo.prefer()
+        cleo.wait(1)
+        assert cleo.complaints == []
+        cleo.context.close()
+    (settled,) = [record for record in records(store) if record.adjudicates]
+    assert settled.verdict.ranks == (2, 1)

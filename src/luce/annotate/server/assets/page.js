@@ -326,6 +326,12 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+// A button that was clicked with a mouse does not keep Enter for itself: Enter saves.
+document.addEventListener("click", (event) => {
+  const clicked = event.detail > 0 && event.target.closest("button, summary");
+  if (clicked) clicked.blur();
+});
+
 $("answer").addEventListener("submit", (event) => { event.preventDefault(); save(); });
 $("undo").addEventListener("click", undo);
 $("skip").addEventListener("click", skip);
