@@ -1,11 +1,19 @@
 """Length: strings and hazards by hand, quick runs, and errors that the checks must see."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from luce.lab import length_bias, length_partition, length_remedy, length_survival, load
+from luce.lab import (
+    EXPERIMENTS,
+    length_bias,
+    length_partition,
+    length_remedy,
+    length_survival,
+    load,
+)
 from luce.lab.length_world import REFERENCE, draw, fit_rewards, spearman
 from luce.objectives import OBJECTIVES
 from luce.objectives.scores import length_regularized
@@ -113,3 +121,10 @@ def test_the_reference_by_length_is_cut_not_lost():
         1 / (1 - 0.9 * math.exp(0.05)), rel=1e-6
     )
     assert length_partition.mean_length(0.9) == math.inf
+
+
+def test_the_page_tells_of_every_experiment():
+    page = Path(__file__).parents[2].joinpath("docs/lab_pbde.md").read_text(encoding="utf-8")
+    ours = [name for name in EXPERIMENTS if name.startswith(("pbde-", "length-"))]
+    # figure 6, of language models, is told elsewhere
+    assert {name for name in ours if f"luce lab {name}`" not in page} <= {"pbde-fig6"}

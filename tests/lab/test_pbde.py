@@ -22,7 +22,7 @@ from luce.lab import (
 )
 from luce.lab.pbde_networks import QUICK, Arm, Learnt, Networks, Setting, learn
 from luce.lab.pbde_slic import slic_cost, slic_optimum
-from luce.lab.pbde_two import Found, undecided
+from luce.lab.pbde_two import Found, disentangle, undecided
 from luce.lab.pbde_world import judge, world
 from luce.models.tabular import minimize
 from luce.objectives import OBJECTIVES
@@ -181,6 +181,16 @@ def test_a_network_follows_the_annotator_and_another_his_opposite():
     right, wrong = (ended[0].policy for ended in learn(arms, space, size, 1))
     product = space.space.normalize(space.pretrained.log_prob + space.target.log_prob / 4)
     assert right.total_variation(product) < 0.25 < 0.5 < wrong.total_variation(product)
+
+
+def test_two_networks_and_their_shares_leave_their_common_start():
+    space = world(41)
+    size = Setting(points=41, pairs=4000, steps=60, rate=5e-3, regression=100)
+    for found in disentangle(space, size, 2):
+        assert found.shares.sum().item() == pytest.approx(1.0)
+        assert 0 < found.shares[0] <= found.shares[1]
+        assert found.policies[0].total_variation(found.policies[1]) > 1e-3
+        assert found.marginal.probability.sum().item() == pytest.approx(1.0)
 
 
 def test_the_optimum_of_slic_is_that_of_another_minimizer():
