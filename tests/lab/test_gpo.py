@@ -3,6 +3,7 @@ error planted into what they test makes one fail."""
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -183,5 +184,12 @@ def test_a_beta_that_was_converted_wrongly_is_seen(monkeypatch):
     [LOSS_SHAPES, gpo_bayes.EXPERIMENT, gpo_gaussians.EXPERIMENT, MATCHING, gpo_bandit.EXPERIMENT],
     ids=lambda experiment: experiment.name,
 )
-def test_every_check_holds_in_the_full_run(experiment):
-    assert failed(experiment.run(experiment.seeds, False)) == []
+def test_every_check_holds_in_the_full_run_and_the_page_shows_its_numbers(experiment):
+    result = experiment.run(experiment.seeds, False)
+    assert failed(result) == []
+    page = Path(__file__).parents[2].joinpath("docs/lab_gpo.md").read_text(encoding="utf-8")
+    assert experiment.name in page
+    for row in result.tables.get("bandit", ()):
+        assert f" {row['a']:.3f} " in page
+    for row in result.tables.get("errors", ()):
+        assert f"| {row['error']:.4f} ± {(row['error_high'] - row['error_low']) / 2:.4f} |" in page

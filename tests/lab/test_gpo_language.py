@@ -3,6 +3,7 @@ the two experiments made of looks."""
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,6 +157,35 @@ def test_the_claims_are_read_off_traces_and_a_mixed_up_axis_is_seen(monkeypatch)
     assert "slope of log KL on log squared loss" in failed(experiment.run(3, False))
 
 
+def graded(seeds, betas):
+    """Ends that beat the start by most at β = 0.1, whatever the loss."""
+    generator = torch.Generator().manual_seed(0)
+    gains = {0.02: -0.1, 0.1: 0.4, 0.5: 0.3, 2.0: 0.2, 5.0: 0.1}
+    first, found = [], {}
+    for seed in range(seeds):
+        start = torch.rand(60, generator=generator, dtype=torch.float64)
+        first.append(Look(0, 0.0, 0.0, start))
+        for name in FAMILY:
+            for beta in betas:
+                noise = 0.5 * torch.rand(60, generator=generator, dtype=torch.float64) - 0.25
+                found[seed, name, beta] = [Look(48, 1.0, 1.0, start + gains[beta] + noise)]
+    return first, found
+
+
+def test_win_rates_are_read_off_the_last_look_and_swapped_sides_are_seen(monkeypatch):
+    experiment, right = gpo_win_rate.EXPERIMENT, gpo_win_rate._beats
+    monkeypatch.setattr(
+        gpo_win_rate, "traces", lambda seeds, plan, losses, betas, looks: graded(seeds, betas)
+    )
+    result = experiment.run(3, False)
+    assert failed(result) == []
+    json.dumps(plain(experiment, result, 3, False), allow_nan=False)
+    rows = {(r["loss"], r["against"]): r["win_rate"] for r in result.tables["loss_by_loss"]}
+    assert rows["hinge", "square"] == pytest.approx(1 - rows["square", "hinge"])
+    monkeypatch.setattr(gpo_win_rate, "_beats", lambda a, b: right(b, a))
+    assert "logistic, β = 0.1: win rate" in failed(experiment.run(3, False))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", [gpo_kl.EXPERIMENT, gpo_win_rate.EXPERIMENT])
 def test_every_check_holds_in_the_quick_run(experiment):
@@ -163,6 +193,15 @@ def test_every_check_holds_in_the_quick_run(experiment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("experiment", [gpo_kl.EXPERIMENT, gpo_win_rate.EXPERIMENT])
-def test_every_check_holds_in_the_full_run(experiment):
-    assert failed(experiment.run(experiment.seeds, False)) == []
+def test_every_check_holds_in_the_full_run_of_traces():
+    assert failed(gpo_kl.EXPERIMENT.run(gpo_kl.EXPERIMENT.seeds, False)) == []
+
+
+@pytest.mark.slow
+def test_every_check_holds_in_the_full_run_of_win_rates_and_the_page_shows_them():
+    result = gpo_win_rate.EXPERIMENT.run(gpo_win_rate.EXPERIMENT.seeds, False)
+    assert failed(result) == []
+    page = Path(__file__).parents[2].joinpath("docs/lab_gpo.md").read_text(encoding="utf-8")
+    for row in result.tables["against_the_start"]:
+        half = (row["win_rate_high"] - row["win_rate_low"]) / 2
+        assert f"{row['win_rate']:.2f} ± {half:.2f} |" in page

@@ -16,7 +16,7 @@ from torch import Tensor
 from luce.lab.experiment import Check, Experiment, Result, above, below, near, over_seeds
 from luce.lab.figures import legend_below, panels
 from luce.lab.gpo_family import COLORS, FAMILY, SOURCE, exact, told
-from luce.lab.gpo_language import QUICK, Look, Plan, traces
+from luce.lab.gpo_language import FEW, QUICK, Look, Plan, traces
 from luce.report.plots import FAINT, INK, RUN_COLORS, RUN_MARKS, library_style
 
 BETAS = (0.05, 0.2, 1.0, 5.0)
@@ -27,11 +27,13 @@ Traces = Mapping[tuple[int, str, float], list[Look]]
 
 
 def run(seeds: int, quick: bool) -> Result:
-    """Six losses × four β from each of `seeds` policies, 48 steps; a `quick` run has a smaller
-    model's worth of everything, two β and 24 steps."""
+    """Six losses × four β from each of `seeds` policies, 48 steps; a `quick` run has three losses,
+    two β, and fewer demonstrations and pairs."""
     plan = QUICK if quick else Plan()
     betas = (BETAS[0], BETAS[2]) if quick else BETAS
-    first, found = traces(seeds, plan, FAMILY, betas, LOOKS)
+    looks = LOOKS[1:] if quick else LOOKS
+    losses = {name: FAMILY[name] for name in (FEW if quick else FAMILY)}
+    first, found = traces(seeds, plan, losses, betas, looks)
     with library_style():
         figures = {"kl": _pooled(found, betas), "each_loss": _each(found, betas)}
     tables = {"traces": _table(found)}
@@ -51,6 +53,10 @@ def _logs(found: Traces, seed: int, **only: Any) -> Float[Tensor, "looks 2"]:
 
 def _seeds(found: Traces) -> list[int]:
     return sorted({seed for seed, _, _ in found})
+
+
+def _losses(found: Traces) -> list[str]:
+    return list(dict.fromkeys(name for _, name, _ in found))
 
 
 def _line(logs: Float[Tensor, "looks 2"]) -> tuple[float, float]:
@@ -92,7 +98,7 @@ def _shares(found: Traces, betas: tuple[float, ...]) -> Float[Tensor, "seeds 2"]
     (means over β)."""
     ends = torch.tensor(
         [
-            [[found[seed, name, beta][-1].kl for beta in betas] for name in FAMILY]
+            [[found[seed, name, beta][-1].kl for beta in betas] for name in _losses(found)]
             for seed in _seeds(found)
         ],
         dtype=torch.float64,
@@ -137,7 +143,9 @@ def _checks(first: list[Look], found: Traces, betas: tuple[float, ...]) -> tuple
 
 
 def _others(found: Traces) -> Float[Tensor, " seeds"]:
-    return torch.stack([_off(found, name=name) for name in FAMILY if name != "logistic"]).mean(0)
+    return torch.stack(
+        [_off(found, name=name) for name in _losses(found) if name != "logistic"]
+    ).mean(0)
 
 
 def _table(found: Traces) -> list[dict[str, Any]]:
@@ -159,7 +167,7 @@ def _table(found: Traces) -> list[dict[str, Any]]:
 def _verdict(found: Traces, betas: tuple[float, ...]) -> str:
     shares = _shares(found, betas).mean(0)
     off = {beta: _off(found, beta=beta).mean().item() for beta in betas}
-    by_loss = {name: _off(found, name=name).mean().item() for name in FAMILY}
+    by_loss = {name: _off(found, name=name).mean().item() for name in _losses(found)}
     widest = max(by_loss, key=lambda name: by_loss[name])
     return (
         "Holds that both rise together from the start of training (rank correlation "
@@ -207,7 +215,7 @@ def _by_beta(axes: Axes, found: Traces, name: str, betas: tuple[float, ...]) -> 
 def _pooled(found: Traces, betas: tuple[float, ...]) -> Figure:
     figure, (square, pooled) = panels(["square (IPO), by β", "all losses, all β"], height=4.0)
     _by_beta(square, found, "square", betas)
-    for i, name in enumerate(FAMILY):
+    for i, name in enumerate(_losses(found)):
         looks = [look for (_, of, _), some in found.items() if of == name for look in some]
         pooled.scatter(
             [look.squared for look in looks],
@@ -236,13 +244,14 @@ def _pooled(found: Traces, betas: tuple[float, ...]) -> Figure:
 
 def _each(found: Traces, betas: tuple[float, ...]) -> Figure:
     """Figure 7: one panel a loss."""
-    figure = Figure(figsize=(9.6, 6.0), layout="constrained")
-    grid = figure.subplots(2, 3, sharex=True, sharey=True)
-    for axes, name in zip(grid.flat, FAMILY, strict=True):
+    rows = -(-len(_losses(found)) // 3)
+    figure = Figure(figsize=(9.6, 0.6 + 2.7 * rows), layout="constrained")
+    grid = figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False)
+    for axes, name in zip(grid.flat, _losses(found), strict=False):
         _by_beta(axes, found, name, betas)
         axes.set_title(told(name), loc="left", fontsize=10.5)
         axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
-        if axes not in grid[1]:
+        if axes not in grid[-1]:
             axes.set_xlabel("")
     for axes in grid[:, 0]:
         axes.set_ylabel(r"KL($\pi$ ‖ $\pi_{ref}$), nats")

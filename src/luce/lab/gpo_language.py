@@ -57,8 +57,10 @@ class Plan:
     longest: int = 40
 
 
-QUICK = Plan(demonstrations=1_200, prompts=150, held_out=32, pairs_looked_at=96, steps=24)
+QUICK = Plan(demonstrations=1_200, prompts=150, held_out=32, pairs_looked_at=64, batch=8)
 """Of a quick run."""
+FEW = ("logistic", "square", "exponential")
+"""Losses of a quick run."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from luce.evaluate.win_rate import win_rate
 from luce.lab.experiment import Check, Experiment, Result, above, over_seeds
 from luce.lab.figures import legend_below, line_with_band, panels
 from luce.lab.gpo_family import DASHES, FAMILY, SOURCE, exact, told
-from luce.lab.gpo_language import QUICK, Look, Plan, traces
+from luce.lab.gpo_language import FEW, QUICK, Look, Plan, traces
 from luce.report.plots import INK, library_style
 
 BETAS = (0.02, 0.1, 0.5, 2.0, 5.0)
@@ -32,24 +32,33 @@ Wins = Float[Tensor, "losses betas seeds"]
 
 
 def run(seeds: int, quick: bool) -> Result:
-    """Six losses × five β from each of `seeds` policies, 48 steps; a `quick` run has a smaller
-    model's worth of everything, three β and 24 steps."""
+    """Six losses × five β from each of `seeds` policies, 48 steps; a `quick` run has three losses,
+    three β, and fewer demonstrations and pairs."""
     plan = replace(QUICK, held_out=64) if quick else replace(Plan(), held_out=128)
     betas = (0.02, COMMON, 5.0) if quick else BETAS
-    first, found = traces(seeds, plan, FAMILY, betas, [plan.steps])
+    losses = {name: FAMILY[name] for name in (FEW if quick else FAMILY)}
+    first, found = traces(seeds, plan, losses, betas, [plan.steps])
     ends = {key: looks[-1] for key, looks in found.items()}
     wins = torch.tensor(
         [
             [[_beats(ends[s, name, beta], first[s]) for s in range(seeds)] for beta in betas]
-            for name in FAMILY
+            for name in losses
         ],
         dtype=torch.float64,
     )
-    matrix = _matrix(ends, seeds)
+    matrix = _matrix(ends, tuple(losses), seeds)
     with library_style():
-        figures = {"win_rate": _figure(wins, matrix, betas)}
-    tables = {"against_the_start": _table(wins, ends, betas), "loss_by_loss": _pairs(matrix)}
-    return Result(_checks(wins, matrix, betas), figures, tables, _verdict(wins, matrix, betas))
+        figures = {"win_rate": _figure(wins, matrix, betas, tuple(losses))}
+    tables = {
+        "against_the_start": _table(wins, ends, betas, tuple(losses)),
+        "loss_by_loss": _pairs(matrix, tuple(losses)),
+    }
+    return Result(
+        _checks(wins, matrix, betas, tuple(losses)),
+        figures,
+        tables,
+        _verdict(wins, matrix, betas, tuple(losses)),
+    )
 
 
 def _beats(a: Look, b: Look) -> float:
@@ -58,12 +67,12 @@ def _beats(a: Look, b: Look) -> float:
 
 
 def _matrix(
-    ends: Mapping[tuple[int, str, float], Look], seeds: int
+    ends: Mapping[tuple[int, str, float], Look], losses: tuple[str, ...], seeds: int
 ) -> Float[Tensor, "losses losses seeds"]:
     return torch.tensor(
         [
-            [[_beats(ends[s, a, COMMON], ends[s, b, COMMON]) for s in range(seeds)] for b in FAMILY]
-            for a in FAMILY
+            [[_beats(ends[s, a, COMMON], ends[s, b, COMMON]) for s in range(seeds)] for b in losses]
+            for a in losses
         ],
         dtype=torch.float64,
     )
@@ -80,12 +89,15 @@ def _by_beta_and_loss(wins: Wins) -> tuple[Float[Tensor, " seeds"], Float[Tensor
 
 
 def _checks(
-    wins: Wins, matrix: Float[Tensor, "losses losses seeds"], betas: tuple[float, ...]
+    wins: Wins,
+    matrix: Float[Tensor, "losses losses seeds"],
+    betas: tuple[float, ...],
+    losses: tuple[str, ...],
 ) -> tuple[Check, ...]:
     common = betas.index(COMMON)
     found = [
         above(f"{told(name)}, β = {COMMON}: win rate", over_seeds(wins[i, common]), 0.5)
-        for i, name in enumerate(FAMILY)
+        for i, name in enumerate(losses)
     ]
     best = wins.amax(1)
     gap, far = best.amax(0) - best.amin(0), (matrix.mean(2) - 0.5).abs().max().item()
@@ -103,7 +115,10 @@ def _checks(
 
 
 def _table(
-    wins: Wins, ends: Mapping[tuple[int, str, float], Look], betas: tuple[float, ...]
+    wins: Wins,
+    ends: Mapping[tuple[int, str, float], Look],
+    betas: tuple[float, ...],
+    losses: tuple[str, ...],
 ) -> list[dict[str, Any]]:
     seeds = range(wins.shape[2])
     return [
@@ -116,27 +131,32 @@ def _table(
             ),
             "kl": sum(ends[s, name, beta].kl for s in seeds) / len(seeds),
         }
-        for i, name in enumerate(FAMILY)
+        for i, name in enumerate(losses)
         for k, beta in enumerate(betas)
     ]
 
 
-def _pairs(matrix: Float[Tensor, "losses losses seeds"]) -> list[dict[str, Any]]:
+def _pairs(
+    matrix: Float[Tensor, "losses losses seeds"], losses: tuple[str, ...]
+) -> list[dict[str, Any]]:
     return [
         {"loss": told(a), "against": told(b), **over_seeds(matrix[i, j]).flat("win_rate")}
-        for i, a in enumerate(FAMILY)
-        for j, b in enumerate(FAMILY)
+        for i, a in enumerate(losses)
+        for j, b in enumerate(losses)
         if i != j
     ]
 
 
 def _verdict(
-    wins: Wins, matrix: Float[Tensor, "losses losses seeds"], betas: tuple[float, ...]
+    wins: Wins,
+    matrix: Float[Tensor, "losses losses seeds"],
+    betas: tuple[float, ...],
+    losses: tuple[str, ...],
 ) -> str:
     by_beta, by_loss = (part.mean().item() for part in _by_beta_and_loss(wins))
-    best = {name: betas[int(wins[i].mean(1).argmax())] for i, name in enumerate(FAMILY)}
+    best = {name: betas[int(wins[i].mean(1).argmax())] for i, name in enumerate(losses)}
     peaks, last = wins.mean(2).amax(1), wins[..., -1, :].mean().item()
-    smallest = {name: wins[i, 0].mean().item() for i, name in enumerate(FAMILY)}
+    smallest = {name: wins[i, 0].mean().item() for i, name in enumerate(losses)}
     worst, mildest = (pick(smallest, key=lambda name: smallest[name]) for pick in (min, max))
     far = (matrix.mean(2) - 0.5).abs().max().item()
     return (
@@ -151,12 +171,15 @@ def _verdict(
 
 
 def _figure(
-    wins: Wins, matrix: Float[Tensor, "losses losses seeds"], betas: tuple[float, ...]
+    wins: Wins,
+    matrix: Float[Tensor, "losses losses seeds"],
+    betas: tuple[float, ...],
+    losses: tuple[str, ...],
 ) -> Figure:
     figure, (rates, against) = panels(
         ["win rate against the start", f"row against column, β = {COMMON}"], height=4.2
     )
-    for i, name in enumerate(FAMILY):
+    for i, name in enumerate(losses):
         line_with_band(rates, betas, wins[i], told(name), i, False)
         rates.lines[-1].set_linestyle(DASHES[name])
     rates.axhline(0.5, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
@@ -167,12 +190,12 @@ def _figure(
     mean = matrix.mean(2)
     against.imshow(mean.numpy(), cmap="RdBu", vmin=0.2, vmax=0.8)
     against.grid(False)
-    for i in range(len(FAMILY)):
-        for j in range(len(FAMILY)):
+    for i in range(len(losses)):
+        for j in range(len(losses)):
             against.text(
                 j, i, f"{mean[i, j]:.2f}", ha="center", va="center", fontsize=8, color="black"
             )
-    labels = list(SHORT.values())
+    labels = [SHORT[name] for name in losses]
     against.set_xticks(range(len(labels)), labels, fontsize=8, rotation=30)
     against.set_yticks(range(len(labels)), labels, fontsize=8)
     legend_below(figure, rates, columns=3)
