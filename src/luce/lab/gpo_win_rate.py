@@ -33,7 +33,7 @@ Wins = Float[Tensor, "losses betas seeds"]
 
 def run(seeds: int, quick: bool) -> Result:
     """Six losses × five β from each of `seeds` policies, 48 steps; a `quick` run has three losses,
-    three β, and fewer demonstrations and pairs."""
+    three β, and fewer demonstrations and pairs: too few to check what a large β loses."""
     plan = replace(QUICK, held_out=64) if quick else replace(Plan(), held_out=128)
     betas = (0.02, COMMON, 5.0) if quick else BETAS
     losses = {name: FAMILY[name] for name in (FEW if quick else FAMILY)}
@@ -54,7 +54,7 @@ def run(seeds: int, quick: bool) -> Result:
         "loss_by_loss": _pairs(matrix, tuple(losses)),
     }
     return Result(
-        _checks(wins, matrix, betas, tuple(losses)),
+        _checks(wins, matrix, betas, tuple(losses))[: -1 if quick else None],
         figures,
         tables,
         _verdict(wins, matrix, betas, tuple(losses)),
@@ -108,9 +108,9 @@ def _checks(
         Check(
             "best win rates: largest − smallest of the losses", over_seeds(gap), "< 0.15", high=0.15
         ),
-        above(f"win rate lost from β = {COMMON} to {betas[-1]:g}", over_seeds(drop), 0.0),
         above("range over β less range over losses", over_seeds(by_beta - by_loss), 0.0),
         Check(f"loss against loss, β = {COMMON}: furthest from 1/2", exact(far), "< 0.2", high=0.2),
+        above(f"win rate lost from β = {COMMON} to {betas[-1]:g}", over_seeds(drop), 0.0),
     )
 
 
