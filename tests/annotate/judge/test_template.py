@@ -18,7 +18,8 @@ HOSTILE = st.text() | st.sampled_from(
 
 def test_every_built_in_template_loads_and_every_parser_has_one():
     found = [load_template(name) for name in template_names()]
-    without = {"arena_hard_v2", "alpaca_eval_label", "logprobs_or_label"}  # other readings of the same prompts
+    # other readings of the same prompts
+    without = {"arena_hard_v2", "alpaca_eval_label", "logprobs_or_label"}
     assert {template.parser.name for template in found} == set(PARSERS) - without
     assert len({template.hash for template in found}) == len(found)
     for template in found:

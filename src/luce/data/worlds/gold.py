@@ -98,7 +98,7 @@ def taste(correct: float = 1.0, concise: float = 0.5, polite: float = 0.5) -> Sc
     return score
 
 
-def total(prompt: Text, responses: Sequence[Text]) -> list[float]:
+def total(prompt: Text, responses: Sequence[str]) -> list[float]:
     """The gold reward of each response, in [0, 2]. A recipe names it as its annotator,
     `luce.data.worlds.gold:total`."""
     return list(taste()(prompt, responses))
