@@ -2,6 +2,7 @@
 folder, and the real data sets where they are at hand. Nothing here touches the network."""
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -109,3 +110,14 @@ def real_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def own_modules_are_forgotten(tmp_path_factory):
+    """Modules that a test wrote and imported are gone after it: the next one may use the name."""
+    yield
+    base = str(tmp_path_factory.getbasetemp())
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and file.startswith(base):
+            del sys.modules[name]

@@ -189,8 +189,8 @@ def _job(
 
 def _ray() -> Any:
     try:
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise LuceError(
             "recipe.online.scale: Ray is not installed. Install it: pip install 'luce[ray]'; or "
