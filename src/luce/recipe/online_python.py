@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from luce.errors import RecipeError
-from luce.recipe.eval_grader import Grader, prefers
 from luce.recipe.online import online_run
 from luce.recipe.online_loop import IN_MEMORY
-from luce.recipe.preferred import Opened, grades
+from luce.recipe.preferred import Opened, of_function
 from luce.recipe.python import python_recipe
 
 
@@ -46,11 +45,4 @@ def opened(given: Any, role: str) -> Opened:
             f"luce.online: {role}: a path, `module:function`, a scorer or an annotator is "
             f"expected, found {type(given).__name__}."
         )
-    function: Any = given  # what it returns is checked where it is asked
-    if not grades(function):
-        return Opened(function)
-
-    def grade(asked: Any) -> list[list[float]]:
-        return [[float(r) for r in function(prompt, list(texts))] for prompt, texts in asked]
-
-    return Opened(prefers(Grader(role, grade, lambda prompt, texts: 0, None)), grade)
+    return of_function(role, given)

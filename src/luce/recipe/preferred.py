@@ -54,7 +54,13 @@ def open_annotator(name: str, kind: Kind | None = None) -> Opened:
         grader = load_grader(GraderSettings(name, kind))
         rewards = None if grader.probabilities else grader.grade
         return Opened(prefers(grader), rewards, grader.members)
-    function: Any = own_annotator(name)
+    return of_function(name, own_annotator(name))
+
+
+def of_function(name: str, given: Callable[..., Any]) -> Opened:
+    """A function as an annotator: of a prompt and responses it grades, of comparisons it compares;
+    what it returns is checked where it is asked."""
+    function: Any = given
     if not grades(function):
         return Opened(function)
 
