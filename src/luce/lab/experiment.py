@@ -6,7 +6,7 @@ Each number is told with its interval over seeds and what was expected of it; fi
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from luce.intervals import Estimate, bootstrap, mean_interval
+
+Verdict: TypeAlias = Literal["holds", "holds in part", "does not hold"]
+"""Of a claim, as far as our worlds can tell."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,9 @@ class Experiment:
         run: (seeds, quick) → result; the same result for the same arguments.
         seeds: unless said otherwise.
         quick_seeds: likewise, in a quick run.
+        verdict: whether the claim holds; a run tells more of it, with its numbers.
+        stops: where the claim stops, or what it takes, in a sentence.
+        cpu_s: CPU seconds of a full run and of a quick one, as they were measured on one thread.
     """
 
     name: str
@@ -94,6 +100,9 @@ class Experiment:
     run: Callable[[int, bool], Result] = field(repr=False)
     seeds: int
     quick_seeds: int
+    verdict: Verdict = "holds"
+    stops: str = ""
+    cpu_s: tuple[int, int] = (0, 0)
 
 
 def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:

@@ -166,4 +166,7 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=200,
     quick_seeds=40,
+    verdict="holds",
+    stops="Neither rare nor the rule: 22 % of worlds drawn at random have a far minimum of the "
+    "squared loss, none has one of KL.",
 )

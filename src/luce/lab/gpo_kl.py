@@ -275,4 +275,7 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds in part",
+    stops="KL does not vary ten times more than the squared loss here (it grows as its power "
+    "0.68), and the logistic loss is not the widest.",
 )

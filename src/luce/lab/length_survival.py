@@ -163,4 +163,7 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=20,
     quick_seeds=5,
+    verdict="holds",
+    stops="Mass is lost if and only if the chances of ending have a finite sum: ending with 1/(t + "
+    "1) loses none, and a cap of 100 tokens cannot tell.",
 )

@@ -215,4 +215,7 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=200,
     quick_seeds=40,
+    verdict="holds in part",
+    stops="Where π₀ covers the features, or merely avoids good actions, online learning without "
+    "exploration is no better than offline learning.",
 )

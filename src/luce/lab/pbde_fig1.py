@@ -137,4 +137,7 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="Where p* lies. Outside −4 to 6 judgements are certain, and the reward is tens of nats "
+    "off.",
 )

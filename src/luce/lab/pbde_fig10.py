@@ -104,4 +104,7 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="The tilt is at most e^(1/τ), so that no τ recovers p*. Its closed form, π_pre exp(P(x ≻ "
+    "π_pre)/τ), is not in the paper.",
 )

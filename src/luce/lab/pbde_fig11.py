@@ -92,4 +92,7 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="The narrow taste is found less exactly than the wide one, and somebody has to say that "
+    "there are two.",
 )

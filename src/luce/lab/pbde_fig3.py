@@ -88,4 +88,6 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="The product is not p*: it lies 0.311 and 0.480 away from it at β = 4 and 16.",
 )

@@ -110,4 +110,6 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="The mixture has to be told that there are two of them.",
 )

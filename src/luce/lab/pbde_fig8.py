@@ -89,4 +89,6 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="For small α it is nearly DPO with β = 1/α, and as far from p*.",
 )

@@ -141,4 +141,7 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="No δ of the hinge alone recovers p*; δ = λ = 0 erases the policy; with λ = 1 even δ = 2 "
+    "stays near π_pre.",
 )
