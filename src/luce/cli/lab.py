@@ -35,11 +35,9 @@ def experiment(
         Print the numbers as JSON.
     """
     from luce.cli.output import print_json, say
-    from luce.errors import LuceError
     from luce.lab import load, write
 
-    if seeds is not None and seeds < 2:
-        raise LuceError(f"--seeds: {seeds} must be 2 or more, for an interval over them.")
+    _enough(seeds)
     chosen = load(name)
     count = seeds or (chosen.quick_seeds if quick else chosen.seeds)
     result = chosen.run(count, quick)
@@ -51,6 +49,49 @@ def experiment(
         print(*write.lines(chosen, result), sep="\n")
     say(f"Written to {folder}: {', '.join(path.name for path in written)}.")
     return 0 if result.passed else 1
+
+
+@lab.command(name="all")
+def every_experiment(
+    *,
+    seeds: int | None = None,
+    quick: bool = False,
+    out: Path = Path("lab"),
+    json: bool = False,
+) -> int:
+    """Every experiment, and a page with each figure beside the paper's claim and our verdict.
+
+    What is finished in the folder with the same settings is not run again; what breaks is told of,
+    and the rest goes on. Exit code 1 where one broke or a number is not what was expected.
+
+    Parameters
+    ----------
+    seeds
+        Worlds or runs that everything is averaged over. Default: each experiment's own.
+    quick
+        Fewer seeds, smaller runs: all in a quarter of an hour on one core.
+    out
+        The folder for index.html, index.json and a folder for each experiment.
+    json
+        Print what index.json holds of each experiment.
+    """
+    from dataclasses import asdict
+    from functools import partial
+
+    from luce.cli.output import print_json, say
+    from luce.lab import EXPERIMENTS, load
+    from luce.lab.page import headline
+    from luce.lab.run_all import run_all
+
+    _enough(seeds)
+    todo = {name: partial(load, name) for name in EXPERIMENTS}
+    entries = run_all(todo, out, seeds, quick, say)
+    if json:
+        print_json([asdict(entry) for entry in entries])
+    else:
+        print(headline(entries))
+    say(f"Written to {out}: index.html, index.json.")
+    return 0 if all(entry.state == "passed" for entry in entries) else 1
 
 
 @lab.command(name="list")
@@ -71,3 +112,10 @@ def list_experiments(*, json: bool = False) -> None:
     width = max(map(len, EXPERIMENTS))
     for name, (_, line) in EXPERIMENTS.items():
         print(f"{name:{width}}  {line}")
+
+
+def _enough(seeds: int | None) -> None:
+    from luce.errors import LuceError
+
+    if seeds is not None and seeds < 2:
+        raise LuceError(f"--seeds: {seeds} must be 2 or more, for an interval over them.")
