@@ -5,22 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import escape
-
 from luce.files import write_atomic
 from luce.report import summary, words
 from luce.report.curves import describe
-from luce.report.online_page import write_online_report
-from luce.report.page import clip, pretty_json, render
+from luce.report.online_page import online_report
+from luce.report.page import Frame, clip, pretty_json, render
 from luce.report.plots import figures
 from luce.report.preferences import preferences
 from luce.report.run import Run, Split, dig, load_run
+from luce.report.samples import side_by_side
 from luce.report.svg import inline_svg
 
 LEDGER_ROWS = 50
-SAMPLES = 200
-SAMPLE_CHARACTERS = 4_000
-ALL_SAMPLES_BYTES = 600_000
 SOURCE_CHARACTERS = 60_000
 
 
@@ -30,18 +26,29 @@ def write_report(run_folder: Path | str) -> Path:
     Raises:
         LuceError: where the folder is not a run, or one of its files is damaged.
     """
-    run = load_run(run_folder)
-    if run.get("kind") == "online":
-        return write_online_report(run.folder)
-    path = run.folder / "report.html"
-    write_atomic(path, render_report(run))
+    path = Path(run_folder) / "report.html"
+    write_atomic(path, report_page(run_folder))
     return path
 
 
-def render_report(run: Run) -> str:
+def report_page(run_folder: Path | str, frame: Frame | None = None) -> str:
+    """The report of a run folder of any kind, as text; nothing is written.
+
+    Args:
+        frame: what stands around it.
+
+    Raises:
+        LuceError: where the folder is not a run, or one of its files is damaged.
+    """
+    run = load_run(run_folder)
+    if run.get("kind") == "online":
+        return online_report(run.folder, frame)
+    return render_report(run, frame)
+
+
+def render_report(run: Run, frame: Frame | None = None) -> str:
     """The page: no network, one hashed script, curves as inline SVG; below 1.5 MB, for which long
     lists and texts are cut, and what is cut is said."""
-    samples = _samples(run)
     return render(
         "report.html.j2",
         {
@@ -68,12 +75,13 @@ def render_report(run: Run) -> str:
             ],
             "preferences": preferences(run),
             "values": _values(run),
-            "samples": samples,
+            "samples": side_by_side(run.samples),
             "command": command(run),
             "versions": versions(run),
             "recipe": clip(run.recipe, SOURCE_CHARACTERS) if run.recipe else None,
             "manifest": clip(pretty_json(run.manifest), SOURCE_CHARACTERS),
         },
+        frame,
     )
 
 
@@ -259,27 +267,3 @@ def _values(run: Run) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def _samples(run: Run) -> dict[str, Any]:
-    """The samples shown, each text cut at a limit, and how many are not shown."""
-    shown: list[dict[str, Any]] = []
-    size = 0
-    for row in run.samples[:SAMPLES]:
-        sample: dict[str, Any] = {"prompt": clip(str(row.get("prompt", "")), SAMPLE_CHARACTERS)}
-        for side, other in (("before", "after"), ("after", "before")):
-            reward, rival = row.get(f"{side}_reward"), row.get(f"{other}_reward")
-            sample[side] = {
-                "title": side.capitalize(),
-                "text": clip(str(row.get(side, "")), SAMPLE_CHARACTERS),
-                "tokens": row.get(f"{side}_tokens"),
-                "ended": row.get(f"{side}_ended"),
-                "reward": reward,
-                "better": reward is not None and rival is not None and reward > rival,
-            }
-        texts = (sample["prompt"], sample["before"]["text"], sample["after"]["text"])
-        size += sum(len(escape(text).encode("utf-8", "replace")) for text, _ in texts)
-        if shown and size > ALL_SAMPLES_BYTES:
-            break
-        shown.append(sample)
-    return {"shown": shown, "left_out": len(run.samples) - len(shown)}

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from luce.errors import LuceError
 from luce.files import write_atomic
 from luce.report.numbers import is_number, number, number_range, percent, percent_range
-from luce.report.page import pretty_json, render
+from luce.report.page import Frame, pretty_json, render
 from luce.report.plots import COLORS, FAINT, library_style
 from luce.report.run import dig
+from luce.report.samples import side_by_side
 from luce.report.svg import inline_svg
 
 Line = Mapping[str, Any]
@@ -29,32 +31,91 @@ def write_online_report(folder: Path | str) -> Path:
     Raises:
         LuceError: the folder holds no online run, or no round of it is done.
     """
-    folder = Path(folder)
+    path = Path(folder) / "report.html"
+    write_atomic(path, online_report(Path(folder)))
+    return path
+
+
+def online_report(folder: Path, frame: Frame | None = None) -> str:
+    """The report of an online run, as text.
+
+    Raises:
+        LuceError: the folder holds no online run, or no round of it is done.
+    """
     path = folder / "rounds.jsonl"
-    if not path.exists():
+    lines = whole_lines(path) if path.exists() else []
+    if not lines:
         raise LuceError(f"{path}: missing. Give the folder of `luce online` with a round done.")
-    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     started = folder / "initial.json"
     start = json.loads(started.read_text("utf-8")) if started.exists() else {}
     recipe = (folder / "recipe.yaml").read_text("utf-8")
-    write_atomic(folder / "report.html", online_page(manifest, start, lines, recipe))
-    return folder / "report.html"
+    return online_page(manifest, start, lines, recipe, answers(folder), frame)
 
 
-def online_page(manifest: Line, start: Line, lines: Sequence[Line], recipe: str) -> str:
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a .jsonl file; a last line without its end is still being written."""
+    text = path.read_bytes().decode("utf-8", "replace")
+    return [json.loads(line) for line in text.split("\n")[:-1] if line.strip()]
+
+
+def answers(folder: Path) -> list[dict[str, Any]]:
+    """What the policy answered to held-out prompts before the first round and after the last one,
+    as rows of samples.jsonl; none where this was not kept."""
+    asked, rounds = folder / "prompts.jsonl", sorted(folder.glob("rounds/*/answers.jsonl"))
+    if len(rounds) < 2 or rounds[0].parent.name != "000" or not asked.exists():
+        return []
+    prompts = {row["number"]: row["prompt"] for row in whole_lines(asked)}
+    after = {row["prompt"]: row for row in whole_lines(rounds[-1])}
+    return [
+        {"prompt": spoken(prompts[row["prompt"]])}
+        | _answer("before", row)
+        | _answer("after", after[row["prompt"]])
+        for row in whole_lines(rounds[0])
+        if row["prompt"] in after and row["prompt"] in prompts
+    ]
+
+
+def _answer(side: str, row: Line) -> dict[str, Any]:
+    found = {side: row["text"], f"{side}_ended": row["ended"]}
+    return found | {f"{side}_tokens": len(row["ids"])}
+
+
+def spoken(prompt: Any) -> str:
+    """A prompt as text: as it is, or its turns.
+
+    >>> spoken([{"role": "user", "content": "Hi"}])
+    'user: Hi'
+    """
+    if isinstance(prompt, str):
+        return prompt
+    return "\n\n".join(f"{turn.get('role')}: {turn.get('content')}" for turn in prompt)
+
+
+def online_page(
+    manifest: Line,
+    start: Line,
+    lines: Sequence[Line],
+    recipe: str,
+    samples: Sequence[Line] = (),
+    frame: Frame | None = None,
+) -> str:
     """The page.
 
     Args:
         start: what the policy answered before the first round (`initial.json`).
         lines: of rounds.jsonl, one at least.
+        samples: rows of samples.jsonl.
+        frame: what stands around the page.
     """
     return render(
         "online.html.j2",
         {
             "name": manifest["name"],
+            "status": manifest.get("status"),
             "verdict": verdict(lines),
             "manifest": pretty_json(manifest),
+            "command": shlex.join(map(str, manifest.get("command") or ())),
             "objective": manifest["objective"],
             "annotator": manifest["annotator"],
             "gold": manifest["gold"],
@@ -63,8 +124,10 @@ def online_page(manifest: Line, start: Line, lines: Sequence[Line], recipe: str)
                 (title, note, inline_svg(figure, name, title, words))
                 for name, title, note, figure, words in _figures(start, lines)
             ],
+            "samples": side_by_side(samples),
             "recipe": recipe,
         },
+        frame,
     )
 
 

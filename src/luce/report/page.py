@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,22 @@ from luce.report import numbers
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: str, context: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class Frame:
+    """What stands around the content of a page.
+
+    Attributes:
+        status: a sentence on a run that goes on, or broke off.
+        refresh_s: the browser reads the page again after so many seconds; None: it does not.
+        links: (address, words) of the pages around this one, where it is served.
+    """
+
+    status: str = ""
+    refresh_s: int | None = None
+    links: tuple[tuple[str, str], ...] = ()
+
+
+def render(template: str, context: Mapping[str, Any], frame: Frame | None = None) -> str:
     """The page of a template, every value escaped unless it is Markup.
 
     The page may run one script, the search box's, named by its hash in the content security
@@ -49,7 +65,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     )
     style = Markup((TEMPLATES / "style.css").read_text("utf-8").strip())
     return environment.get_template(template).render(
-        **context, script=Markup(script), policy=policy, style=style
+        **context, script=Markup(script), policy=policy, style=style, frame=frame or Frame()
     )
 
 
