@@ -21,6 +21,7 @@ COMMANDS = {
     "online": ("luce.cli.online:online", "Rounds of sampling, judging and training."),
     "cost": ("luce.cli.cost:cost", "Costs and margins of given token log-probabilities."),
     "report": ("luce.cli.report:report", "Write the report of a run, or compare several."),
+    "compare": ("luce.cli.compare:compare", "Runs side by side, with paired differences."),
     "new-model": ("luce.cli.new_model:new_model", "A new tokenizer and a small, untrained model."),
     "sample": ("luce.cli.sample:sample", "Responses of a model, prompted as in training."),
     "logps": ("luce.cli.logps:logps", "Compute the reference log-probabilities beforehand."),
