@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from luce.lab.experiment import Experiment
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "gibbs": (
+        "luce.lab.gibbs:EXPERIMENT",
+        "Free energy and temperature of a policy, and what no policy can see.",
+    ),
     "gpo-bandit": (
         "luce.lab.gpo_bandit:EXPERIMENT",
         "Six losses on a bandit of three actions: which go greedy, and at which β.",

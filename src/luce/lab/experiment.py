@@ -115,6 +115,11 @@ def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:
     return Estimate(*mean_interval(values.tolist()), len(values))
 
 
+def exactly(value: float) -> Estimate:
+    """A number that is computed, and the same for every seed."""
+    return Estimate(float(value), float(value), float(value), 1)
+
+
 def ratio_over_seeds(over: Float[Tensor, " seeds"], under: Float[Tensor, " seeds"]) -> Estimate:
     """mean(over) / mean(under), seeds drawn again with both their values."""
     a, b = over.numpy(), under.numpy()
@@ -139,3 +144,8 @@ def above(what: str, found: Estimate, bound: float) -> Check:
 def below(what: str, found: Estimate, bound: float) -> Check:
     """The whole interval has to lie below a bound."""
     return Check(what, found, f"< {bound:.3g}", high=bound, judged="interval")
+
+
+def at_most(what: str, found: Estimate, bound: float) -> Check:
+    """The number has to lie at a bound or under it."""
+    return Check(what, found, f"< {bound:.2g}", high=bound)

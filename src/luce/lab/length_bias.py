@@ -12,10 +12,9 @@ from scipy.optimize import root_scalar
 from torch import Tensor
 
 from luce.intervals import Estimate
-from luce.lab.experiment import Check, Experiment, Result, above, near, over_seeds
+from luce.lab.experiment import Check, Experiment, Result, above, exactly, near, over_seeds
 from luce.lab.figures import legend_below, panels
 from luce.lab.length_world import REFERENCE, REWARDS, Strings, draw, fit, spearman
-from luce.lab.pbde_density import exactly
 from luce.objectives import OBJECTIVES, Objective
 from luce.objectives.scores import log_ratio
 from luce.report.plots import INK, RUN_COLORS, RUN_MARKS, library_style

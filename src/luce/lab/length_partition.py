@@ -7,9 +7,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from luce.lab.experiment import Experiment, Result, near, over_seeds
+from luce.lab.experiment import Experiment, Result, at_most, exactly, near, over_seeds
 from luce.lab.figures import panels
-from luce.lab.pbde_density import at_most, exactly
 from luce.models.tabular import EndingChain, TabularPolicy, actions, policy_with_scores
 from luce.objectives.score import Score
 from luce.objectives.scores import length_regularized, log_ratio

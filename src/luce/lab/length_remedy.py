@@ -8,11 +8,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from luce.intervals import Estimate
-from luce.lab.experiment import Experiment, Result, above, near, over_seeds
+from luce.lab.experiment import Experiment, Result, above, at_most, near, over_seeds
 from luce.lab.figures import legend_below, panels
 from luce.lab.length_bias import Ended, ended_at, made, over
 from luce.lab.length_world import Strings, draw, fit_rewards, spearman
-from luce.lab.pbde_density import at_most
 from luce.objectives import OBJECTIVES
 from luce.report.plots import INK, RUN_COLORS, library_style
 

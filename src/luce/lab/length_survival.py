@@ -7,9 +7,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from luce.lab.experiment import Experiment, Result, near, over_seeds
+from luce.lab.experiment import Experiment, Result, exactly, near, over_seeds
 from luce.lab.figures import legend_below, panels
-from luce.lab.pbde_density import exactly
 from luce.models.tabular import EndingChain, never_ending_mass, survival
 from luce.report.plots import INK, RUN_COLORS, RUN_MARKS, library_style
 

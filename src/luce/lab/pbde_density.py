@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from luce.intervals import Estimate
-from luce.lab.experiment import Check, near, over_seeds
+from luce.lab.experiment import Check, at_most, exactly, near, over_seeds
 from luce.lab.pbde_networks import Arm, Learnt
 from luce.lab.pbde_world import World
 from luce.models.tabular import TabularPolicy
@@ -38,19 +38,9 @@ class Foretold:
     quick: float
 
 
-def exactly(value: float) -> Estimate:
-    """A number that is computed, and the same for every seed."""
-    return Estimate(float(value), float(value), float(value), 1)
-
-
 def over(learnt: Sequence[Learnt], of: Callable[[TabularPolicy], float]) -> Estimate:
     """One number of every seed's policy, with its interval."""
     return over_seeds(torch.tensor([of(one.policy) for one in learnt], dtype=torch.float64))
-
-
-def at_most(what: str, found: Estimate, bound: float) -> Check:
-    """The number has to lie at a bound or under it."""
-    return Check(what, found, f"< {bound:.2g}", high=bound)
 
 
 def peak_in(policy: TabularPolicy, left: bool) -> float:

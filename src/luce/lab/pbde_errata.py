@@ -8,9 +8,9 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from luce.lab.experiment import Check, Experiment, Result, above, near
+from luce.lab.experiment import Check, Experiment, Result, above, at_most, exactly, near
 from luce.lab.figures import panels
-from luce.lab.pbde_density import BLUE, RED, at_most, exactly
+from luce.lab.pbde_density import BLUE, RED
 from luce.lab.pbde_world import FINE, world
 from luce.models.tabular import pairs_of, score_optimum
 from luce.objectives import LOSSES, OBJECTIVES

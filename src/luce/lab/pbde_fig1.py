@@ -5,15 +5,13 @@ from collections.abc import Sequence
 import torch
 from matplotlib.figure import Figure
 
-from luce.lab.experiment import Check, Experiment, Result, over_seeds
+from luce.lab.experiment import Check, Experiment, Result, at_most, exactly, over_seeds
 from luce.lab.pbde_density import (
     GREEN,
     RED,
     Foretold,
-    at_most,
     densities,
     distances,
-    exactly,
     legend,
     over,
     rows,

@@ -2,17 +2,8 @@
 
 from collections.abc import Sequence
 
-from luce.lab.experiment import Experiment, Result, near
-from luce.lab.pbde_density import (
-    Foretold,
-    densities,
-    distances,
-    exactly,
-    over,
-    peak_in,
-    rows,
-    theory_is,
-)
+from luce.lab.experiment import Experiment, Result, exactly, near
+from luce.lab.pbde_density import Foretold, densities, distances, over, peak_in, rows, theory_is
 from luce.lab.pbde_networks import Arm, Learnt, learn, setting
 from luce.lab.pbde_world import FINE, World, world
 from luce.models.tabular import score_optimum

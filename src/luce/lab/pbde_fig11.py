@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from matplotlib.figure import Figure
 
-from luce.lab.experiment import Check, Experiment, Result, near, over_seeds
-from luce.lab.pbde_density import BLUE, GREEN, RED, at_most, band, curve, legend, sheet
+from luce.lab.experiment import Check, Experiment, Result, at_most, near, over_seeds
+from luce.lab.pbde_density import BLUE, GREEN, RED, band, curve, legend, sheet
 from luce.lab.pbde_networks import setting
 from luce.lab.pbde_two import Found, disentangle
 from luce.lab.pbde_world import SHARES, World, world

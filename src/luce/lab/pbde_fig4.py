@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from luce.intervals import Estimate
-from luce.lab.experiment import Experiment, Result, above, near, over_seeds
-from luce.lab.pbde_density import at_most, exactly
+from luce.lab.experiment import Experiment, Result, above, at_most, exactly, near, over_seeds
 from luce.lab.pbde_fig5 import arms
 from luce.lab.pbde_networks import Learnt, learn, setting
 from luce.lab.pbde_two import Found, disentangle, undecided

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from luce.lab.experiment import Experiment, Result, above, near
+from luce.lab.experiment import Experiment, Result, above, exactly, near
 from luce.lab.pbde_density import (
     BLUE,
     GREEN,
@@ -14,7 +14,6 @@ from luce.lab.pbde_density import (
     band,
     curve,
     distances,
-    exactly,
     legend,
     over,
     rows,

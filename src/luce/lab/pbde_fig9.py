@@ -4,17 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from luce.lab.experiment import Check, Experiment, Result, near, over_seeds
-from luce.lab.pbde_density import (
-    Foretold,
-    at_most,
-    densities,
-    distances,
-    exactly,
-    over,
-    rows,
-    theory_is,
-)
+from luce.lab.experiment import Check, Experiment, Result, at_most, exactly, near, over_seeds
+from luce.lab.pbde_density import Foretold, densities, distances, over, rows, theory_is
 from luce.lab.pbde_networks import Arm, Learnt, learn, setting
 from luce.lab.pbde_slic import slic_cost, slic_optimum
 from luce.lab.pbde_world import World, world

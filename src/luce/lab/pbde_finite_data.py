@@ -14,9 +14,19 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from luce.errors import LuceError
-from luce.lab.experiment import Check, Experiment, Result, above, below, near, over_seeds
+from luce.lab.experiment import (
+    Check,
+    Experiment,
+    Result,
+    above,
+    at_most,
+    below,
+    exactly,
+    near,
+    over_seeds,
+)
 from luce.lab.figures import legend_below, line_with_band, panels
-from luce.lab.pbde_density import at_most, exactly, over
+from luce.lab.pbde_density import over
 from luce.lab.pbde_networks import Arm, Learnt, learn, setting
 from luce.lab.pbde_world import World, world
 from luce.models.tabular import (
