@@ -22,6 +22,7 @@ COMMANDS = {
     "cost": ("luce.cli.cost:cost", "Costs and margins of given token log-probabilities."),
     "report": ("luce.cli.report:report", "Write the report of a run, or compare several."),
     "compare": ("luce.cli.compare:compare", "Runs side by side, with paired differences."),
+    "board": ("luce.cli.board:board", "A page of all runs in a folder; it changes nothing."),
     "new-model": ("luce.cli.new_model:new_model", "A new tokenizer and a small, untrained model."),
     "sample": ("luce.cli.sample:sample", "Responses of a model, prompted as in training."),
     "logps": ("luce.cli.logps:logps", "Compute the reference log-probabilities beforehand."),

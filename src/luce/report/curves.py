@@ -259,6 +259,65 @@ def downsample(series: Series, limit: int = POINTS) -> Series:
     return Series(tuple(series.steps[j] for j in kept), tuple(series.values[j] for j in kept))
 
 
+@dataclass(frozen=True)
+class Stroke:
+    """A line as it is drawn.
+
+    Attributes:
+        kind: `batches`, faint, for single batches under their running mean; `line` for training;
+            `points` for what was measured now and then.
+        role: gives the color.
+        label: for the legend, "" for none.
+        series: at most `POINTS` points.
+        low, high: ends of the intervals, at the same steps as each other; None where not recorded.
+    """
+
+    kind: Literal["batches", "line", "points"]
+    role: Role
+    label: str
+    series: Series
+    low: Series | None = None
+    high: Series | None = None
+
+
+def strokes(run: Run, curve: Curve) -> list[Stroke]:
+    """What is drawn of a curve: training as a line (its running mean over the fainter single
+    batches), held-out or sampled values as points; [] where the run has no number for it."""
+    found: list[Stroke] = []
+    if not curve.sampled:
+        for line in curve.lines:
+            found += _trained(run, curve, line)
+    for line in curve.lines:
+        found += _measured(run, line, "samples" if curve.sampled else "eval")
+    return found
+
+
+def _trained(run: Run, curve: Curve, line: Line) -> list[Stroke]:
+    series = run.series(line.metric)
+    if not len(series.finite):
+        return []
+    label, thin = _label(line, "training"), downsample(series)
+    window = len(series) // 25 if curve.noisy else 1
+    if window < 2:
+        return [Stroke("line", line.role, label, thin)]
+    mean = smooth(series, window)
+    return [Stroke("batches", line.role, "", thin), Stroke("line", line.role, label, mean)]
+
+
+def _measured(run: Run, line: Line, split: Split) -> list[Stroke]:
+    series = run.series(line.metric, split).finite
+    if not len(series):
+        return []
+    low, high = (run.series(f"{line.metric}_{end}", split).finite for end in ("low", "high"))
+    known = len(low) > 0 and low.steps == high.steps
+    ends = (low, high) if known else (None, None)
+    return [Stroke("points", line.role, _label(line, "held out"), downsample(series), *ends)]
+
+
+def _label(line: Line, split: str) -> str:
+    return f"{line.label}, {split}" if line.label else split
+
+
 def describe(curve: Curve, run: Run) -> str:
     """The curve in words, for those who do not see it: first, last, lowest and highest value."""
     said = []

@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,8 +122,8 @@ def online_page(
             "gold": manifest["gold"],
             "rounds": [_row(line) for line in lines],
             "curves": [
-                (title, note, inline_svg(figure, name, title, words))
-                for name, title, note, figure, words in _figures(start, lines)
+                (c.title, c.note, inline_svg(_draw(c), c.name, c.title, c.words()))
+                for c in online_curves(start, lines)
             ],
             "samples": side_by_side(samples),
             "recipe": recipe,
@@ -192,8 +193,37 @@ def _row(line: Line) -> dict[str, Any]:
     }
 
 
-def _figures(start: Line, lines: Sequence[Line]) -> list[tuple[str, str, str, Figure, str]]:
-    """(name, title, note, figure, in words) of what the rounds have numbers for."""
+@dataclass(frozen=True)
+class OnlineCurve:
+    """What is drawn of the rounds over annotations.
+
+    Attributes:
+        name: a word.
+        title, unit, note: as of the curves of a run.
+        level: a value worth a rule of its own, or None.
+        series: by who judges (`annotator`, `gold`), points (annotations, value, low, high).
+        roles: by who judges, what gives the color.
+    """
+
+    name: str
+    title: str
+    unit: str
+    level: float | None
+    note: str
+    series: "Mapping[str, Sequence[Point]]"
+    roles: Mapping[str, str]
+
+    def words(self) -> str:
+        """The curve in words, for those who do not see it."""
+        told = "; ".join(
+            f"{role}: " + ", ".join(f"{number(v)} at {x}" for x, v, _, _ in points)
+            for role, points in self.series.items()
+        )
+        return f"{self.title}. {told}."
+
+
+def online_curves(start: Line, lines: Sequence[Line]) -> list[OnlineCurve]:
+    """What the rounds have numbers for, two at least."""
     half = [(0, 0.5, 0.5, 0.5)]
     zero = [(0, 0.0, 0.0, 0.0)]
     parts = [
@@ -215,11 +245,7 @@ def _figures(start: Line, lines: Sequence[Line]) -> list[tuple[str, str, str, Fi
     for name, title, unit, level, series, note in parts:
         drawn = {role: points for role, points in series.items() if len(points) > 1}
         if drawn:
-            words = "; ".join(
-                f"{role}: " + ", ".join(f"{number(v)} at {x}" for x, v, _, _ in points)
-                for role, points in drawn.items()
-            )
-            found.append((name, title, note, _draw(drawn, unit, level), f"{title}. {words}."))
+            found.append(OnlineCurve(name, title, unit, level, note, drawn, _ROLES))
     return found
 
 
@@ -243,7 +269,8 @@ def _begin(start: Line, path: str) -> list[Point]:
     return [(0, *p[1:]) for p in _points([{"annotations_so_far": 0, **start}], path)]
 
 
-def _draw(series: Mapping[str, Sequence[Point]], unit: str, level: float | None) -> Figure:
+def _draw(curve: OnlineCurve) -> Figure:
+    series, unit, level = curve.series, curve.unit, curve.level
     with library_style():
         figure = Figure(figsize=(4.7, 2.9))
         axes = figure.add_axes((0.175, 0.16, 0.80, 0.70))

@@ -57,15 +57,23 @@ def render(template: str, context: Mapping[str, Any], frame: Frame | None = None
     ):
         environment.filters[name] = getattr(numbers, name)
     environment.filters["prose"] = prose
-    script = (TEMPLATES / "search.js").read_text("utf-8").strip()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
+    script, policy = _script(), content_policy()
     style = Markup((TEMPLATES / "style.css").read_text("utf-8").strip())
     return environment.get_template(template).render(
         **context, script=Markup(script), policy=policy, style=style, frame=frame or Frame()
+    )
+
+
+def _script() -> str:
+    return (TEMPLATES / "search.js").read_text("utf-8").strip()
+
+
+def content_policy() -> str:
+    """The content security policy of every page that `render` makes."""
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    return (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
 
 

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from luce.report.curves import CURVES, Curve, Line, downsample, smooth
+from luce.report.curves import CURVES, Curve, Stroke, downsample, strokes
 from luce.report.numbers import MINUS
-from luce.report.run import Run, Split
+from luce.report.run import Run
 
 INK = "#7a8591"
 FAINT = "#8f99a3"
@@ -82,16 +82,16 @@ def figures(run: Run) -> dict[str, tuple[Curve, Figure]]:
 def draw(run: Run, curve: Curve) -> Figure | None:
     """One curve: training as a line (its running mean over a fainter one), held-out evaluations
     as points, with the interval as a band where it was recorded. None without any number."""
+    drawn = strokes(run, curve)
+    if not drawn:
+        return None
     with library_style():
         figure, axes = _canvas(curve)
-        measured: Split = "samples" if curve.sampled else "eval"
-        drawn = 0
-        if not curve.sampled:
-            drawn = sum(_draw_training(axes, run, curve, line) for line in curve.lines)
-        held_out = sum(_draw_measured(axes, run, line, measured) for line in curve.lines)
-        if not drawn + held_out:
-            return None
-        _finish(axes, curve, legend=not curve.sampled and (held_out > 0 or drawn > 1))
+        for stroke in drawn:
+            _draw_stroke(axes, stroke)
+        labels = [stroke.kind for stroke in drawn if stroke.label]
+        several = "points" in labels or len(labels) > 1
+        _finish(axes, curve, legend=not curve.sampled and several)
         return figure
 
 
@@ -131,58 +131,31 @@ def _canvas(curve: Curve) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_training(axes: Axes, run: Run, curve: Curve, line: Line) -> int:
-    series = run.series(line.metric)
-    if not len(series.finite):
-        return 0
-    color, label = COLORS[line.role], _label(line, "training")
-    thin = downsample(series)
-    alone = len(series.finite) == 1
-    window = len(series) // 25 if curve.noisy else 1
-    if window < 2:
-        axes.plot(
-            thin.steps,
-            thin.values,
-            color=color,
-            linewidth=1.5,
-            marker="." if alone else "",
-            label=label,
-        )
-        return 1
-    axes.plot(thin.steps, thin.values, color=color, linewidth=0.7, alpha=0.3)
-    mean = smooth(series, window)
-    axes.plot(mean.steps, mean.values, color=color, linewidth=1.5, label=label)
-    return 1
-
-
-def _draw_measured(axes: Axes, run: Run, line: Line, split: Split) -> int:
-    series = run.series(line.metric, split).finite
-    if not len(series):
-        return 0
-    color = COLORS[line.role]
-    lows, highs = (run.series(f"{line.metric}_{end}", split).finite for end in ("low", "high"))
-    if len(lows) and lows.steps == highs.steps:
-        axes.fill_between(
-            lows.steps, lows.values, highs.values, color=color, alpha=0.18, linewidth=0
-        )
-        if len(lows) == 1:  # a band of one point has no width to be seen
-            axes.vlines(lows.steps, lows.values, highs.values, color=color, alpha=0.5)
-    thin = downsample(series)
+def _draw_stroke(axes: Axes, stroke: Stroke) -> None:
+    color, x, y = COLORS[stroke.role], stroke.series.steps, stroke.series.values
+    if stroke.kind == "batches":
+        axes.plot(x, y, color=color, linewidth=0.7, alpha=0.3)
+        return
+    if stroke.kind == "line":
+        alone = len(stroke.series.finite) == 1
+        mark = "." if alone else ""
+        axes.plot(x, y, color=color, linewidth=1.5, marker=mark, label=stroke.label)
+        return
+    if stroke.low is not None and stroke.high is not None:
+        low, high = stroke.low, stroke.high
+        axes.fill_between(low.steps, low.values, high.values, color=color, alpha=0.18, linewidth=0)
+        if len(low) == 1:  # a band of one point has no width to be seen
+            axes.vlines(low.steps, low.values, high.values, color=color, alpha=0.5)
     axes.plot(
-        thin.steps,
-        thin.values,
+        x,
+        y,
         color=color,
         linewidth=1.2,
         linestyle=(0, (4, 2)),
-        marker="o" if len(thin) <= MOST_MARKERS else "",
+        marker="o" if len(stroke.series) <= MOST_MARKERS else "",
         markersize=4.5,
-        label=_label(line, "held out"),
+        label=stroke.label,
     )
-    return 1
-
-
-def _label(line: Line, split: str) -> str:
-    return f"{line.label}, {split}" if line.label else split
 
 
 def _finish(axes: Axes, curve: Curve, legend: bool) -> None:
