@@ -62,10 +62,15 @@ def stop_on(bad: Sequence[RowError]) -> None:
     """One error that shows the first three bad rows and counts the others; nothing if none."""
     if not bad:
         return
-    shown = [str(error) for error in bad[:3]]
+    shown = [_with_id(error) for error in bad[:3]]
     if len(bad) > 3:
         shown.append(f"… and {len(bad) - 3} more")
     raise DataError("\n".join(shown) + "\nMend them, or set data.bad_rows: drop to leave them out.")
+
+
+def _with_id(error: RowError) -> str:
+    own = error.id is not None and error.id != str(error.place)
+    return f"{error} (id {error.id})" if own else str(error)
 
 
 def tally(entries: Iterable[Entry]) -> dict[str, int]:

@@ -51,6 +51,7 @@ class Renderer:
         terminator: id of the token that ends a response, the only end that is trained.
         template_hash: fingerprint of everything here that enters the ids.
         default_template: whether the template is `DEFAULT_TEMPLATE`.
+        had_no_template: whether the tokenizer came without one, and was given it here.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Renderer:
                 "The tokenizer has no eos token, so a response could not end. Set "
                 "`eos_token` in its tokenizer_config.json to the token that ends a text."
             )
+        self.had_no_template: bool = installs
         if installs:
             tokenizer.chat_template = DEFAULT_TEMPLATE
         self.default_template: bool = render == "chat" and (

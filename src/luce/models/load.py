@@ -137,11 +137,12 @@ def add_lora(
 def check_vocabulary(network: PreTrainedModel, tokenizer: Any, path: str) -> None:
     """Every id of the tokenizer has an embedding."""
     rows = embedding_rows(network)
-    highest = max(tokenizer.get_vocab().values())
+    token, highest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if highest >= rows:
         raise ModelError(
-            f"{path}: the tokenizer has ids up to {highest}, the model embeddings for {rows} ids "
-            f"only. Use the model's own tokenizer, or resize its embeddings and save it again."
+            f"{path}: the tokenizer has ids up to {highest} ({token!r}), the model embeddings for "
+            f"{rows} ids only. Use the model's own tokenizer, or resize its embeddings and save it "
+            "again."
         )
 
 
