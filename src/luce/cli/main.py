@@ -19,6 +19,8 @@ COMMANDS = {
     "check": ("luce.cli.check:check", "Read a recipe and its data; show what would be trained."),
     "train": ("luce.cli.train:train", "Train what a recipe says."),
     "online": ("luce.cli.online:online", "Rounds of sampling, judging and training."),
+    "probe": ("luce.cli.probe:probe", "Which learning rate and β: short runs at several."),
+    "sweep": ("luce.cli.sweep:sweep", "A recipe with several values of some keys, side by side."),
     "cost": ("luce.cli.cost:cost", "Costs and margins of given token log-probabilities."),
     "report": ("luce.cli.report:report", "Write the report of a run, or compare several."),
     "compare": ("luce.cli.compare:compare", "Runs side by side, with paired differences."),
