@@ -6,7 +6,8 @@ import pytest
 
 from luce.report import figures, load_run
 from luce.report.curves import CURVES, POINTS, describe, downsample, smooth
-from luce.report.plots import COLORS, FAINT, INK, _tick, draw, draw_overlaid
+from luce.report.plots import COLORS, FAINT, INK, draw, draw_overlaid
+from luce.report.plots.run import _tick
 from luce.report.run import Series
 from luce.report.svg import inline_svg
 

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from luce.annotate import Agreement
 from luce.data.audit import Audit, Finding
@@ -16,7 +13,7 @@ from luce.intervals import Estimate
 from luce.report.heatmap import heatmap
 from luce.report.numbers import is_number, number, number_range, percent, percent_range
 from luce.report.page import render
-from luce.report.plots import COLORS, FAINT, INK, library_style
+from luce.report.plots.dots import intervals
 from luce.report.svg import inline_svg
 
 MARKS = 14
@@ -163,28 +160,12 @@ def _figure(features: Sequence[Separation]) -> Markup | None:
     shown = features[:MARKS]
     if not shown:
         return None
-    with library_style():
-        height = 0.6 + 0.27 * len(shown)
-        figure = Figure(figsize=(8.4, height))
-        axes = figure.add_axes((0.34, 0.5 / height, 0.62, 1 - 0.6 / height))
-        _draw(axes, shown)
+    figure = intervals(
+        [(one.name, one.preferred) for one in shown],
+        found={one.name for one in shown if one.found},
+        x_label="preferred where it differs",
+    )
     told = "; ".join(f"{one.name}: {percent(one.preferred.value)}" for one in shown)
     return inline_svg(
         figure, "preferred", "How often a response with a mark is preferred", f"{told}."
     )
-
-
-def _draw(axes: Axes, shown: Sequence[Separation]) -> None:
-    axes.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)))
-    for row, one in enumerate(shown):
-        side = one.preferred
-        color = COLORS["single"] if not one.found else COLORS["rejected"]
-        axes.plot([side.low, side.high], [row, row], color=color, linewidth=1.4)
-        axes.plot([side.value], [row], "o", color=color, markersize=5)
-    axes.set_yticks(np.arange(len(shown)), [one.name for one in shown])
-    axes.tick_params(axis="y", length=0, colors=INK)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("preferred where it differs", labelpad=2)

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from luce.errors import LuceError
 from luce.report.numbers import MINUS, NONE, counted
-from luce.report.plots import FAINT, INK, library_style
+from luce.report.plots.style import FAINT, INK, library_style
 
 # opaque and of their own: the numbers on them must be readable on any page
 RISING = ("#eef3f8", "#9fc0df", "#3f7fb8", "#174a7c")
@@ -35,6 +35,7 @@ def heatmap(
     title: str,
     low: float = -1.0,
     unit: str = "item",
+    middle: float | None = None,
 ) -> Figure:
     """The values as a square of colored cells with their numbers; a dash where one is nan. The
     caption says of how many items the cells are.
@@ -46,6 +47,7 @@ def heatmap(
         low: where the colors begin; they end at 1. From 0 on, one color rises; below 0, whatever
             the number, two colors part at 0 and begin at −1.
         unit: what the counts count, in the singular.
+        middle: where two colors part, halfway between `low` and 1, for `low` of 0 or more.
 
     Raises:
         LuceError: there is no name, the tables are not square with a row for each, or a value is
@@ -71,7 +73,7 @@ def heatmap(
         figure = Figure(figsize=(width, height))
         left, bottom = margin / width, (margin + 0.35) / height
         axes = figure.add_axes((left, bottom, side / width, side / height))
-        _draw_cells(axes, values, counts, low, with_counts=k <= FEW)
+        _draw_cells(axes, values, counts, low, k <= FEW, middle is not None)
         # a name may hold dollar signs, which are no mathematics
         axes.set_xticks(np.arange(k) + 0.5, shown, rotation=90, parse_math=False)
         axes.set_yticks(np.arange(k) + 0.5, shown, parse_math=False)
@@ -95,10 +97,15 @@ def caption(counts: np.ndarray, unit: str = "item") -> str:
 
 
 def _draw_cells(
-    axes: Axes, values: np.ndarray, counts: np.ndarray, low: float, with_counts: bool
+    axes: Axes,
+    values: np.ndarray,
+    counts: np.ndarray,
+    low: float,
+    with_counts: bool,
+    parted: bool,
 ) -> None:
     k = len(values)
-    colors = DIVERGING if low < 0 else RISING
+    colors = DIVERGING if low < 0 or parted else RISING
     norm = Normalize(low if low >= 0 else -1.0, 1.0, clip=True)
     colormap = LinearSegmentedColormap.from_list("luce", colors)
     for row in range(k):

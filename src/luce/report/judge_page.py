@@ -3,16 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from luce.data.audit import Finding
 from luce.intervals import Estimate
 from luce.report.numbers import counted, is_number, percent
 from luce.report.page import render
-from luce.report.plots import COLORS, FAINT, INK, library_style
+from luce.report.plots.dots import intervals
 from luce.report.svg import inline_svg
 
 LINES = 60
@@ -74,29 +71,12 @@ def judge_page(
 def _figure(shown: Sequence[Share]) -> Markup | None:
     if not shown:
         return None
-    with library_style():
-        height = 0.7 + 0.27 * len(shown)
-        figure = Figure(figsize=(8.4, height))
-        axes = figure.add_axes((0.34, 0.6 / height, 0.62, 1 - 0.7 / height))
-        _draw(axes, shown)
-    told = "; ".join(f"{one.name}: {percent(one.estimate.value + one.shift)}" for one in shown)
+    shifted = [(one.name, _moved(one.estimate, one.shift)) for one in shown]
+    found = {one.name for one in shown if one.found}
+    figure = intervals(shifted, found=found, x_label="of comparisons")
+    told = "; ".join(f"{name}: {percent(one.value)}" for name, one in shifted)
     return inline_svg(figure, "shares", "The judge against a half", f"{told}.")
 
 
-def _draw(axes: Axes, shown: Sequence[Share]) -> None:
-    axes.axvline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)))
-    for row, one in enumerate(shown):
-        color = COLORS["rejected"] if one.found else COLORS["single"]
-        low, value, high = (
-            x + one.shift for x in (one.estimate.low, one.estimate.value, one.estimate.high)
-        )
-        if is_number(low) and is_number(high):
-            axes.plot([low, high], [row, row], color=color, linewidth=1.4)
-        axes.plot([value], [row], "o", color=color, markersize=5)
-    axes.set_yticks(np.arange(len(shown)), [one.name for one in shown])
-    axes.tick_params(axis="y", length=0, colors=INK)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set_xlim(0, 1)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    axes.spines["left"].set_visible(False)
-    axes.set_xlabel("of comparisons", labelpad=4)
+def _moved(one: Estimate, by: float) -> Estimate:
+    return Estimate(one.value + by, one.low + by, one.high + by, one.n)

@@ -19,7 +19,7 @@ from luce.objectives.card_lines import short, value_text
 from luce.objectives.cards import find
 from luce.objectives.curves import Curve, Curves, curves, derivative, of_loss, satisfied
 from luce.objectives.losses import LOSSES
-from luce.report.plots import COLORS, FAINT, INK, library_style
+from luce.report.plots.style import COLORS, FAINT, INK, library_style
 
 POINTS = 1201
 KINDS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
@@ -34,20 +34,28 @@ def save_plot(name: str, parameters: Mapping[str, Any], path: Path) -> None:
     """
     if path.suffix not in KINDS:
         raise LuceError(f"{path}: no picture is called {path.suffix!r}. Use .png, .svg or .pdf.")
-    kind, entry = find(name)
-    if kind == "objectives":
-        objective = make_objective(entry, parameters)
-        figure = draw(title(entry, objective.parameters), curves(objective))
-    elif kind == "losses":
-        figure = draw(f"{entry}: φ(z) = {LOSSES[entry].formula('z')}", of_loss(LOSSES[entry]))
-    else:
-        raise LuceError(f"{kind}/{entry}: only objectives and losses are drawn.")
+    figure = figure_of(name, parameters)
     date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(KINDS[path.suffix], {})
     stream = io.BytesIO()
     with library_style():
         matplotlib.rcParams["svg.hashsalt"] = name
         figure.savefig(stream, format=KINDS[path.suffix], dpi=160, metadata=date)
     write_atomic(path, stream.getvalue())
+
+
+def figure_of(name: str, parameters: Mapping[str, Any]) -> Figure:
+    """An objective or a margin loss, drawn.
+
+    Raises:
+        LuceError: there is nothing of that name or nothing to draw of it.
+    """
+    kind, entry = find(name)
+    if kind == "objectives":
+        objective = make_objective(entry, parameters)
+        return draw(title(entry, objective.parameters), curves(objective))
+    if kind == "losses":
+        return draw(f"{entry}: φ(z) = {LOSSES[entry].formula('z')}", of_loss(LOSSES[entry]))
+    raise LuceError(f"{kind}/{entry}: only objectives and losses are drawn.")
 
 
 def title(name: str, parameters: Mapping[str, Any]) -> str:

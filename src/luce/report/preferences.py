@@ -4,13 +4,14 @@ held_out.jsonl."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from luce.report.numbers import is_number, number, number_range, percent, percent_range, signed
-from luce.report.plots import COLORS, FAINT, library_style
+from luce.report.plots.distributions import calibration, margins
 from luce.report.run import Run, dig
 from luce.report.svg import inline_svg
 
@@ -79,34 +80,17 @@ def _baselines(run: Run) -> list[tuple[str, str, str, str]]:
 def reliability(fit: Mapping[str, Any]) -> Figure | None:
     """Share of pairs in which the likelier response was preferred, over the probability that the
     model gave it, with Wilson's intervals; the size of a point grows with its pairs."""
-    bins = [b for b in fit.get("bins", ()) if is_number(b.get("predicted"))]
-    if not bins:
-        return None
-    most = max(b["n"] for b in bins)
-    with library_style():
-        figure = Figure(figsize=(4.7, 2.9))
-        axes = figure.add_axes((0.175, 0.16, 0.80, 0.78))
-        axes.plot([0.5, 1], [0.5, 1], color=FAINT, linewidth=0.8, linestyle=(0, (1, 2)))
-        for b in bins:
-            axes.vlines(
-                b["predicted"], b["low"], b["high"], color=COLORS["single"], alpha=0.5, linewidth=1
-            )
-        axes.scatter(
-            [b["predicted"] for b in bins],
-            [b["agreed"] for b in bins],
-            s=[12 + 28 * b["n"] / most for b in bins],
-            color=COLORS["single"],
-            linewidths=0,
-            zorder=3,
-        )
-        axes.set_xlabel("probability of the likelier response", labelpad=2)
-        axes.set_ylabel("share preferred")
-        axes.yaxis.set_label_coords(-0.185, 0.5)
-        axes.set_xlim(0.49, 1.01)
-        axes.set_ylim(0.0, 1.02)
-        axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
-        axes.tick_params(length=3, width=0.8, pad=3)
-        return figure
+    bins = [_Bin(**b) for b in fit.get("bins", ()) if is_number(b.get("predicted"))]
+    return calibration(bins) if bins else None
+
+
+@dataclass(frozen=True)
+class _Bin:
+    predicted: float
+    agreed: float
+    low: float
+    high: float
+    n: int
 
 
 def margin_histogram(pairs: Sequence[Mapping[str, Any]]) -> tuple[Figure, str] | None:
@@ -121,28 +105,7 @@ def margin_histogram(pairs: Sequence[Mapping[str, Any]]) -> tuple[Figure, str] |
     if len(told) < 2:
         return None
     before, after = (np.array(column) for column in zip(*told, strict=True))
-    low, high = np.percentile(np.concatenate([before, after]), [0.5, 99.5])
-    edges = np.linspace(min(low, -1e-6), max(high, 1e-6), 31)
-    with library_style():
-        figure = Figure(figsize=(4.7, 2.9))
-        axes = figure.add_axes((0.175, 0.16, 0.80, 0.78))
-        for values, color, name in (
-            (before, COLORS["rejected"], "before"),
-            (after, COLORS["chosen"], "after"),
-        ):
-            axes.hist(
-                np.clip(values, edges[0], edges[-1]),
-                bins=edges.tolist(),
-                histtype="step",
-                color=color,
-                label=name,
-            )
-        axes.axvline(0, color=FAINT, linewidth=0.8, linestyle=(0, (1, 2)))
-        axes.set_xlabel("margin of the preferred response", labelpad=2)
-        axes.set_ylabel("pairs")
-        axes.yaxis.set_label_coords(-0.185, 0.5)
-        axes.tick_params(length=3, width=0.8, pad=3)
-        axes.legend(loc="upper left")
+    figure = margins(before, after)
     parts = []
     for name, values in (("before", before), ("after", after)):
         middle, ahead = number(float(np.median(values))), percent(float((values > 0).mean()))

@@ -8,7 +8,7 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from luce.report.plots import COLORS, FAINT, INK, RUN_COLORS, library_style
+from luce.report.plots.style import COLORS, FAINT, INK, RUN_COLORS, library_style
 
 _VARIABLES = {
     INK: "--plot-ink",

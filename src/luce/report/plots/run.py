@@ -1,76 +1,26 @@
-"""The curves of a run as matplotlib figures that read on light and on dark paper.
-
-Transparent ground, mid-toned ink. Where a figure is set into a page, `luce.report.svg` replaces
-the colors below by the page's own.
-"""
+"""The curves of a run, and those of several laid over each other."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from luce.report.curves import CURVES, Curve, Stroke, downsample, strokes
 from luce.report.numbers import MINUS
-from luce.report.run import Run
-
-INK = "#7a8591"
-FAINT = "#8f99a3"
-COLORS = {"single": "#5f7fa8", "chosen": "#3d7fc0", "rejected": "#d0693a"}
-# runs laid over each other are told apart by color, dash and marker, at most this many
-RUN_COLORS = (
-    "#3d7fc1",
-    "#d0693b",
-    "#3f9a6b",
-    "#9a6fc0",
-    "#b08a2e",
-    "#c05a86",
-    "#5b93a6",
-    "#84786c",
+from luce.report.plots.style import (
+    COLORS,
+    FAINT,
+    MOST_MARKERS,
+    RUN_COLORS,
+    RUN_MARKS,
+    canvas,
+    legend_above,
+    library_style,
+    rule,
 )
-RUN_MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
-MOST_MARKERS = 60
-"""A line through more points than this goes without a marker on each."""
-
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 10,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "savefig.transparent": True,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-    "legend.handlelength": 1.6,
-    "legend.columnspacing": 1.2,
-    "lines.solid_capstyle": "round",
-    "path.simplify": True,
-}
-
-
-@contextmanager
-def library_style() -> Iterator[None]:
-    """The library's own style, whatever matplotlibrc the user keeps; restored on leaving."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield
+from luce.report.run import Run
 
 
 def figures(run: Run) -> dict[str, tuple[Curve, Figure]]:
@@ -86,7 +36,7 @@ def draw(run: Run, curve: Curve) -> Figure | None:
     if not drawn:
         return None
     with library_style():
-        figure, axes = _canvas(curve)
+        figure, axes = canvas("step", curve.unit)
         for stroke in drawn:
             _draw_stroke(axes, stroke)
         labels = [stroke.kind for stroke in drawn if stroke.label]
@@ -99,7 +49,7 @@ def draw_overlaid(runs: Sequence[Run], labels: Sequence[str], curve: Curve) -> F
     """The held-out (or sampled) values of one metric for several runs; None where no run has
     any."""
     with library_style():
-        figure, axes = _canvas(curve)
+        figure, axes = canvas("step", curve.unit)
         drawn = 0
         for index, (run, label) in enumerate(zip(runs, labels, strict=True)):
             split = "samples" if curve.sampled else "eval"
@@ -120,15 +70,6 @@ def draw_overlaid(runs: Sequence[Run], labels: Sequence[str], curve: Curve) -> F
             return None
         _finish(axes, curve, legend=True)
         return figure
-
-
-def _canvas(curve: Curve) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.7, 2.9))
-    axes = figure.add_axes((0.175, 0.16, 0.80, 0.70))
-    axes.set_xlabel("step", labelpad=2)
-    axes.set_ylabel(curve.unit)
-    axes.yaxis.set_label_coords(-0.185, 0.5)
-    return figure, axes
 
 
 def _draw_stroke(axes: Axes, stroke: Stroke) -> None:
@@ -161,7 +102,7 @@ def _draw_stroke(axes: Axes, stroke: Stroke) -> None:
 def _finish(axes: Axes, curve: Curve, legend: bool) -> None:
     low, high = axes.get_ylim()
     if curve.level is not None:
-        axes.axhline(curve.level, color=FAINT, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
+        rule(axes, curve.level)
         low, high = min(low, curve.level), max(high, curve.level)
     if math.isclose(low, high):
         low, high = low - 0.5, high + 0.5
@@ -174,17 +115,8 @@ def _finish(axes: Axes, curve: Curve, legend: bool) -> None:
     largest = max(abs(low), abs(high))
     powers = bool(largest < 1e-3 or largest >= 1e6)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _tick(y, powers)))
-    axes.tick_params(length=3, width=0.8, pad=3)
     if legend:
-        columns = 2 if len(axes.get_legend_handles_labels()[0]) in (2, 4) else 4
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.215, 1.015),
-            ncols=columns,
-            borderaxespad=0.2,
-            borderpad=0.2,
-            labelspacing=0.25,
-        )
+        legend_above(axes)
 
 
 def _tick(value: float, powers: bool) -> str:
