@@ -45,6 +45,18 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.online_regret:EXPERIMENT",
         "Learning in rounds against learning offline, on exact linear worlds.",
     ),
+    "online-coverage": (
+        "luce.lab.online_coverage:EXPERIMENT",
+        "How much of what matters π₀ has to show for offline learning to be enough.",
+    ),
+    "cyclic": (
+        "luce.lab.cyclic:EXPERIMENT",
+        "Rock, scissors, paper: what a reward makes of it, and what the game does.",
+    ),
+    "evaluator-heatmaps": (
+        "luce.lab.evaluator_heatmaps:EXPERIMENT",
+        "Whose feedback: evaluators and dimensions that go together, and that do not.",
+    ),
     "over-optimization": (
         "luce.lab.over_optimization:EXPERIMENT",
         "The proxy rises while the gold reward falls, and a guard stops before.",
@@ -108,6 +120,10 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "length-bias": (
         "luce.lab.length_bias:EXPERIMENT",
         "What five objectives do to length when the reward grows with it.",
+    ),
+    "length-position": (
+        "luce.lab.length_position:EXPERIMENT",
+        "The same objectives on a policy that may end later at every position.",
     ),
     "length-remedy": (
         "luce.lab.length_remedy:EXPERIMENT",
