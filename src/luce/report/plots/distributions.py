@@ -1,5 +1,6 @@
-"""How numbers are spread: margins, lengths, responses that go on; and whether probabilities hold."""
+"""How numbers are spread: margins, lengths, responses that go on; and whether margins hold."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -120,8 +121,9 @@ def survival(
                     f"{int(own.sum())} are yes. Give both of each response, with one that ended."
                 )
             found = ecdf(CensoredData(uncensored=many[own], right=many[~own])).sf
-            # undefined where nobody is left: said by numpy, drawn as a gap
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+                # undefined where nobody is left: drawn as a gap
+                warnings.simplefilter("ignore", RuntimeWarning)
                 ends = found.confidence_interval(method="log-log")
             last = float(many.max())
             x = np.concatenate([[0.0], found.quantiles, [last]])

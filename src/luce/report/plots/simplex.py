@@ -6,16 +6,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from luce.errors import LuceError
+from luce.report.plots.lines import Numbers
 from luce.report.plots.style import FAINT, INK, RUN_COLORS, RUN_MARKS, library_style
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 0.75**0.5]])
 
 
 def simplex(
-    ways: Mapping[str, np.ndarray | Sequence[Sequence[float]]],
+    ways: Mapping[str, np.ndarray | Sequence[Numbers]],
     *,
     names: Sequence[str] = ("1", "2", "3"),
-    goals: Mapping[str, Sequence[float] | np.ndarray] | None = None,
+    goals: Mapping[str, Numbers] | None = None,
 ) -> Figure:
     """The ways of policies through the triangle of distributions over three responses: a corner is
     the policy that always gives one, the middle gives all alike. A ring is where a way begins, a
@@ -59,7 +60,7 @@ def simplex(
         return figure
 
 
-def place(name: str, way: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
+def place(name: str, way: np.ndarray | Sequence[Numbers]) -> np.ndarray:
     """Where policies lie in the triangle, steps × 2: the mean of the corners, weighed by them.
 
     >>> place("even", [[1 / 3, 1 / 3, 1 / 3]]).round(4).tolist()
