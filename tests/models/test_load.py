@@ -94,6 +94,17 @@ def test_a_model_without_a_tokenizer_is_refused(folder: Path) -> None:
         load_policy(str(folder))
 
 
+@pytest.mark.parametrize("name", ["../.env", "/etc/hosts", "x/../../.env"])
+def test_a_vocabulary_outside_the_folder_is_refused(folder: Path, name: str) -> None:
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"vocab_file": name}))
+    with pytest.raises(ModelError, match=f"vocab_file: '{name}' is outside the model's folder"):
+        load_policy(str(folder))
+    path.write_text(json.dumps(config | {"vocab_file": "vocab.json", "other_file": None}))
+    load_policy(str(folder))
+
+
 def test_a_model_that_does_not_run_is_named(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["num_attention_heads"], config["num_key_value_heads"] = 8, 3

@@ -1,6 +1,7 @@
 """Networks and tokenizers from a folder or a hub name: safe, complete, finite, or refused."""
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -224,6 +225,11 @@ def _from_pretrained(auto: Any, base: str, may_be_missing: tuple[str, ...], **se
             raise ModelError(f"{base}: {_first_line(error)}") from error
         raise _not_fetched(base, error) from error
     except (ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{base}: the model comes with code of its own, which is not run. Read it; where "
+                "you trust it, set `model.trust_remote_code: true`."
+            ) from error
         raise ModelError(f"{base}: {_first_line(error)}") from error
     missing = sorted(k for k in info["missing_keys"] if not k.startswith(may_be_missing or ("\0",)))
     if missing or info["mismatched_keys"]:
@@ -238,6 +244,7 @@ def _from_pretrained(auto: Any, base: str, may_be_missing: tuple[str, ...], **se
 def _tokenizer(path: str, base: str, trust_remote_code: bool) -> Any:
     own = any((Path(path) / n).exists() for n in ("tokenizer.json", "tokenizer_config.json"))
     source = path if own else base
+    _refuse_files_outside(Path(source))
     try:
         return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -245,6 +252,26 @@ def _tokenizer(path: str, base: str, trust_remote_code: bool) -> Any:
             f"{source}: no usable tokenizer ({_first_line(error)}). "
             "Put the model's tokenizer.json and tokenizer_config.json beside its weights."
         ) from error
+
+
+def _refuse_files_outside(folder: Path) -> None:
+    """A tokenizer's files lie in its folder: another file on this machine is nobody's vocabulary,
+    and would be exported with the model."""
+    config = folder / "tokenizer_config.json"
+    if not config.is_file():
+        return
+    try:
+        given = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{config}: not JSON: {error}.") from error
+    for key, name in given.items() if isinstance(given, dict) else ():
+        if key.endswith("_file") and isinstance(name, str):
+            inside = os.path.normpath(folder.absolute() / name)
+            if Path(name).is_absolute() or not inside.startswith(f"{folder.absolute()}{os.sep}"):
+                raise ModelError(
+                    f"{config}: {key}: {name!r} is outside the model's folder. Take the key out, "
+                    "or put the file beside it."
+                )
 
 
 def _not_fetched(name: str, error: Exception) -> ModelError:

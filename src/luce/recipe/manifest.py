@@ -1,6 +1,7 @@
 """What a run says of itself: versions, machine, identity; enough to trust it and to repeat it."""
 
 import datetime
+import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import torch
 
 from luce.data.dataset import Dataset
 from luce.data.template import Renderer
-from luce.files import fingerprint
+from luce.files import canonical_json, fingerprint
 from luce.models.policy import CausalPolicy
 from luce.models.policy_mixture import PolicyMixture
 from luce.models.reward import RewardModel
@@ -100,7 +101,8 @@ def identity(recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, A
         for key, value in flatten(recipe).items()
         if not any(key == n or key.startswith(f"{n}.") for n in NOT_IDENTITY)
     }
-    return keys | dict(facts)
+    # as it reads back from the checkpoint that keeps it: a tuple comes back as a list
+    return json.loads(canonical_json(keys | dict(facts)))
 
 
 def recipe_fingerprint(recipe: Mapping[str, Any]) -> str:
