@@ -1,33 +1,15 @@
 """DPO after an annotator who judges as DPO assumes: how much likelier than under π_pre."""
 
-from collections.abc import Sequence
-
-from luce.lab.experiment import Experiment, Result, near
-from luce.lab.pbde_density import (
-    Foretold,
-    densities,
-    distances,
-    over,
-    peak_in,
-    rows,
-    theory_is,
-)
-from luce.lab.pbde_networks import Arm, Learnt, learn, setting
-from luce.lab.pbde_world import FINE, World, world
+from luce.lab.experiment import Check, Experiment, near
+from luce.lab.pbde_density import Foretold, over, peak_in, theory_is
+from luce.lab.pbde_frame import Ended, Frame
+from luce.lab.pbde_networks import Arm
+from luce.lab.pbde_world import World
 from luce.models.tabular import luce_annotator, policy_with_scores
 from luce.objectives import OBJECTIVES
 from luce.objectives.scores import log_ratio
-from luce.report.plots import library_style
 
 BETA = 4.0
-
-
-def run(seeds: int, quick: bool) -> Result:
-    """`seeds` runs."""
-    size = setting(quick)
-    space = world(size.points)
-    foretold = arms(space)
-    return result(foretold, learn([one.arm for one in foretold], space, size, seeds), space, quick)
 
 
 def arms(space: World) -> list[Foretold]:
@@ -44,41 +26,39 @@ def arms(space: World) -> list[Foretold]:
     ]  # fmt: skip
 
 
-def result(
-    foretold: Sequence[Foretold], learnt: Sequence[Sequence[Learnt]], space: World, quick: bool
-) -> Result:
-    """Checks, figure and verdict."""
+def checks(ended: Ended, fine: World, quick: bool) -> list[Check]:
+    """Closed forms, and how high the densities are."""
     score = log_ratio(BETA)
-    fine = world(FINE)
     scores = score(fine.target.responses(fine.pretrained))
     optimum = policy_with_scores(scores, score, fine.space, fine.pretrained)
-    checks = [
-        *distances(foretold, learnt, quick),
+    return [
         theory_is("own kind: TV(optimum of the score, p*)", optimum, fine.target, 0.0),
         theory_is("Luce: TV(theory, p*)", arms(fine)[1].theory, fine.target, 0.311),
         near(
             "own kind: highest density right of 0",
-            over(learnt[0], lambda p: peak_in(p, left=False)),
+            over(ended[0], lambda p: peak_in(p, left=False)),
             0.240,
             0.03,
         ),
     ]
-    own, luce = (over(ended, space.target.total_variation).value for ended in learnt)
-    with library_style():
-        figures = {"densities": densities(foretold, learnt, space, columns=2)}
-    verdict = (
+
+
+def words(ended: Ended, space: World) -> str:
+    """The verdict."""
+    own, luce = (over(runs, space.target.total_variation).value for runs in ended)
+    return (
         "Holds. The same objective on the same pairs recovers p* from the annotator who judges as "
         f"it assumes (total variation {own:.3f}) and misses it by {luce:.2f} with the Luce "
         "annotator: what DPO learns depends on who judges as much as on DPO."
     )
-    return Result(tuple(checks), figures, {"densities": rows(foretold, learnt, space)}, verdict)
 
 
+FRAME = Frame(arms, checks, words, columns=2)
 EXPERIMENT = Experiment(
     name="pbde-fig2",
     claim="DPO recovers p* if annotator and model share the same preference behaviour.",
     source="Dumoulin et al., arXiv:2311.14115, theorem 2, eq. 14 and 15, figure 2",
-    run=run,
+    run=FRAME.run,
     seeds=3,
     quick_seeds=3,
     verdict="holds",
