@@ -146,15 +146,20 @@ def test_whoever_stops_watching_leaves_a_page_that_waits_for_nothing(held):
 def test_a_run_that_has_only_begun_is_waited_for(held):
     manifest = (held.path / "manifest.json").read_bytes()
     (held.path / "manifest.json").unlink()
-    slept = []
+    slept, lines = [], []
 
     def sleep(seconds):
         slept.append(seconds)
-        (held.path / "manifest.json").write_bytes(manifest)
-        held.end("finished")
+        if len(slept) == 3:
+            (held.path / "manifest.json").write_bytes(manifest)
+            held.end("finished")
 
-    assert watch(held.path, 3.0, sleep=sleep).state == "finished"
-    assert slept == [3.0]
+    assert watch(held.path, 3.0, lines.append, sleep).state == "finished"
+    assert slept == [3.0, 3.0, 3.0]
+    assert [line.split(": ")[1] for line in lines] == [
+        "nothing to report yet.",
+        "The run is finished.",
+    ]
 
 
 def test_following_takes_no_more_than_its_share(held, monkeypatch):

@@ -166,7 +166,7 @@ def watch(
     if not every_s > 0:
         raise LuceError(f"--every {every_s:g}: give a number of seconds above 0.")
     before: Seen | None = None
-    took = 0.0
+    waiting, took = False, 0.0
     try:
         while True:
             seen = look(folder)
@@ -177,7 +177,9 @@ def watch(
                 made = _write(folder, seen, max(2, round(every_s)))
                 took = time.perf_counter() - begun
                 before = seen if made else None
-                told(_line(folder, seen) if made else f"{folder}: nothing to report yet.")
+                if made or not waiting:
+                    told(_line(folder, seen) if made else f"{folder}: nothing to report yet.")
+                waiting = not made
             if not going:
                 if before is None:
                     report_page(folder)  # says what is missing

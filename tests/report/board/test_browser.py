@@ -118,6 +118,10 @@ def test_the_report_of_a_folder_is_whole_by_itself(chromium, evil, width):
     assert reader.page.locator("article.sample:visible").count() == 0
     reader.page.locator("#search").fill("onerror")
     assert reader.page.locator("article.sample:visible").count() == 2
+    folded = "[...document.querySelectorAll('details:not([open])')].map(d => d.scrollHeight)"
+    assert max(reader.page.evaluate(folded)) < 60
+    reader.page.emulate_media(media="print")
+    assert min(reader.page.evaluate(folded)) > 60  # paper cannot be unfolded
     reader.end("file://")
 
 

@@ -37,7 +37,7 @@ function recipes(found, letters) {
   if (found.without_recipe.length) return make("p", {}, `No recipe was kept of ${found.without_recipe.join(", ")}.`);
   if (!found.recipe.length) return make("p", {}, "The recipes are the same, but for names and folders.");
   return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Recipes" },
-    make("table", {}, make("caption", {}, "Keys whose values differ"),
+    make("table", { class: "recipe" }, make("caption", {}, "Keys whose values differ"),
       make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Key"),
         letters.map((letter, i) => make("th", { scope: "col" }, swatch(i), letter)))),
       make("tbody", {}, found.recipe.map((one) => make("tr", {},
