@@ -59,7 +59,8 @@ class Measured:
             has no such responses.
         margin: growth of the margin a step, in units of the score.
         accuracy: on held-out pairs, after.
-        kl: KL from the initial policy after the run, nats a response; None of a reward model.
+        kl: KL from the initial policy after the run, nats a response; None of a reward model, and
+            where demonstrations are imitated, which is meant to lead away from it.
         kl_from: "samples", or "held-out rows" where it is ½ the μ-weighted squared loss on them.
         length: tokens of the samples.
         grad_norm: median over the steps, before clipping.
@@ -108,7 +109,11 @@ class Measured:
         for name in ("chosen", "rejected", "margin", "accuracy", "kl", "kl_per_step", "length"):
             estimate: Estimate | None = getattr(self, name)
             found[name] = None if estimate is None else estimate.plain()
-        return found | {"records": [dict(record) for record in self.records]}
+        records = [
+            {k: _known(v) if isinstance(v, float) else v for k, v in record.items()}
+            for record in self.records
+        ]
+        return found | {"records": records}
 
 
 class Bench:
@@ -122,6 +127,7 @@ class Bench:
     def __init__(self, resolved: Resolved, folder: Path, console: Console):
         recipe = resolved.recipe
         self.recipe, self.world = recipe, World()
+        self.imitates = resolved.objective.structure == "demonstration"
         self.model, self.renderer, data = open_recipe(resolved)
         _tell_data(console, data)
         if not data.train:
@@ -220,7 +226,7 @@ class Bench:
     def _sampled(self) -> tuple[Answers | None, list[list[float]]]:
         """Samples of the policy as it is, and log π of their tokens."""
         count = min(SAMPLES, self.recipe.evaluate.sample_prompts)
-        if self.recipe.model.kind != "policy" or count == 0:
+        if self.recipe.model.kind != "policy" or self.imitates or count == 0:
             return None, []
         assert isinstance(self.model, CausalPolicy)  # what `model.kind: policy` loads
         prompts = prompts_for_samples(self.data.held_out, count)

@@ -195,6 +195,9 @@ def _over_values(
         return None
     with library_style():
         figure, axes = _canvas(panel.unit)
+        values = [row[value_key] for row in rows]
+        axes.set_xscale("log")
+        axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
         for role, points in series.items():
             if points:
                 x, y, low, high = (list(column) for column in zip(*points, strict=True))
@@ -207,9 +210,6 @@ def _over_values(
             )
         if taken is not None:
             axes.axvline(taken, color=FAINT, linewidth=6, alpha=0.3, zorder=0)
-        axes.set_xscale("log")
-        values = [row[value_key] for row in rows]
-        axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
         axes.set_xticks(values, [f"{value:.2g}" for value in values])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel(value_key.replace("beta", "β").replace("_", " "), labelpad=2)
