@@ -385,4 +385,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="It matters where η is small: at η = 1 all three policies are close, and IPO at η = 0.2 "
     "is exploitable by 0.004 only.",
+    cpu_s=(5, 2),
 )

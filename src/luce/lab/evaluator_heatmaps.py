@@ -222,4 +222,5 @@ EXPERIMENT = Experiment(
     verdict="holds in part",
     stops="Of simulated evaluators; the paper's scores are not published. The heatmap does not say "
     "why two differ: another taste and an unsteady hand look alike until they score twice.",
+    cpu_s=(4, 2),
 )

@@ -226,4 +226,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="The base is a matter of units only if r or β is rescaled with it: with the same r and β "
     "it is a temperature, 1/log a.",
+    cpu_s=(15, 6),
 )

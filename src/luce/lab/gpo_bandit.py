@@ -208,4 +208,5 @@ EXPERIMENT = Experiment(
     verdict="holds in part",
     stops="In 18 000 steps case I goes greedy up to β = 2, and case II keeps its distance from β = "
     "0.5 on; an action that no pair shows keeps its third under DPO and IPO alike.",
+    cpu_s=(15, 14),
 )

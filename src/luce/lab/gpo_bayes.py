@@ -210,4 +210,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="Of pairs. Scores of single responses are another matter: the hinge orders 76 % of a "
     "Bradley–Terry annotator's pairs, and no scores order a cycle.",
+    cpu_s=(5, 2),
 )

@@ -235,4 +235,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="Near even preferences: the error is of order ε² for 1/2 ± ε, and does not shrink with "
     "β. Certain judgements and the hinge have no equivalent β.",
+    cpu_s=(4, 3),
 )

@@ -169,4 +169,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="Neither rare nor the rule: 22 % of worlds drawn at random have a far minimum of the "
     "squared loss, none has one of KL.",
+    cpu_s=(5, 4),
 )

@@ -167,4 +167,5 @@ EXPERIMENT = Experiment(
     quick_seeds=20,
     verdict="holds in part",
     stops="Savage is not convex: left of z = −log 2 it is concave. The hinge has no curvature.",
+    cpu_s=(1, 1),
 )

@@ -213,4 +213,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="At β = 0.02 the losses do differ: case I and the hinge go too far, for some seeds below "
     "the start.",
+    cpu_s=(190, 38),
 )

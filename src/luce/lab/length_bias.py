@@ -258,4 +258,5 @@ EXPERIMENT = Experiment(
     verdict="holds in part",
     stops="The bias is real, the remedy is none: under labels of |y| r* SimPO writes 23 and LN-DPO "
     "101 tokens where π_ref writes 10. R-DPO with the right α keeps 10.",
+    cpu_s=(17, 2),
 )

@@ -212,4 +212,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="Under a critical β only (here 0.949); samples of π_ref give a finite Z everywhere and "
     "do not show it.",
+    cpu_s=(2, 1),
 )

@@ -179,4 +179,5 @@ EXPERIMENT = Experiment(
     verdict="holds in part",
     stops="Only where the labels follow r*. From labels of |y| r* it takes a fit of the total, "
     "divided by |y| after.",
+    cpu_s=(7, 2),
 )

@@ -165,4 +165,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="Mass is lost if and only if the chances of ending have a finite sum: ending with 1/(t + "
     "1) loses none, and a cap of 100 tokens cannot tell.",
+    cpu_s=(1, 1),
 )

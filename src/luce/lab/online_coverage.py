@@ -242,4 +242,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="Once π₀ gives a tenth of its mass to what matters, offline learning is as good as "
     "online learning without exploration, or better.",
+    cpu_s=(14, 3),
 )

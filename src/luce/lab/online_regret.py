@@ -218,4 +218,5 @@ EXPERIMENT = Experiment(
     verdict="holds in part",
     stops="Where π₀ covers the features, or merely avoids good actions, online learning without "
     "exploration is no better than offline learning.",
+    cpu_s=(13, 4),
 )

@@ -282,4 +282,5 @@ EXPERIMENT = Experiment(
     quick_seeds=20,
     verdict="holds",
     stops="Twenty times the offline data do not remove the fall; five rounds online nearly do.",
+    cpu_s=(53, 10),
 )

@@ -1,6 +1,7 @@
 """The lab on one page: every figure beside the paper's claim and what we make of it."""
 
 import base64
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,19 +46,20 @@ def page(entries: Sequence["Entry"], folder: Path) -> str:
 def headline(entries: Sequence["Entry"]) -> str:
     """How many claims hold, in words."""
     ran = [entry for entry in entries if entry.state != "error"]
+    counts = Counter(entry.verdict for entry in ran)
     parts = [
-        f"{sum(entry.verdict == verdict for entry in ran)} {words}"
-        for verdict, words in (
+        f"{counts[one]} {one if counts[one] == 1 else several}"
+        for one, several in (
             ("holds", "hold"),
             ("holds in part", "hold in part"),
             ("does not hold", "do not hold"),
         )
-        if any(entry.verdict == verdict for entry in ran)
+        if counts[one]
     ]
-    several = ", ".join(parts[:-1]) + " and " if len(parts) > 1 else ""
+    before = ", ".join(parts[:-1]) + " and " if len(parts) > 1 else ""
     if not parts:
         return "No experiment has ended."
-    return f"Of {len(ran)} claims of the papers {several}{parts[-1]}."
+    return f"Of {len(ran)} claim{'s' if len(ran) > 1 else ''} of the papers {before}{parts[-1]}."
 
 
 def _embedded(path: Path) -> Markup:

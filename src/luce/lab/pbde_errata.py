@@ -201,4 +201,5 @@ EXPERIMENT = Experiment(
     verdict="does not hold",
     stops="Not as printed: the authors' programs, and the sources that the papers cite, have what "
     "the objectives here compute.",
+    cpu_s=(1, 1),
 )

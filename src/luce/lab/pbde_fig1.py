@@ -138,4 +138,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="Where p* lies. Outside −4 to 6 judgements are certain, and the reward is tens of nats "
     "off.",
+    cpu_s=(63, 6),
 )

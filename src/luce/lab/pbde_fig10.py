@@ -84,4 +84,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="The tilt is at most e^(1/τ), so that no τ recovers p*. Its closed form, π_pre exp(P(x ≻ "
     "π_pre)/τ), is not in the paper.",
+    cpu_s=(107, 8),
 )

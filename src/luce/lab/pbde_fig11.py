@@ -95,4 +95,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="The narrow taste is found less exactly than the wide one, and somebody has to say that "
     "there are two.",
+    cpu_s=(73, 6),
 )

@@ -72,4 +72,5 @@ EXPERIMENT = Experiment(
     quick_seeds=3,
     verdict="holds",
     stops="The product is not p*: it lies 0.311 and 0.480 away from it at β = 4 and 16.",
+    cpu_s=(104, 9),
 )

@@ -111,4 +111,5 @@ EXPERIMENT = Experiment(
     quick_seeds=3,
     verdict="holds",
     stops="The mixture has to be told that there are two of them.",
+    cpu_s=(127, 11),
 )

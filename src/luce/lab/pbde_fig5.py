@@ -115,4 +115,5 @@ EXPERIMENT = Experiment(
     quick_seeds=3,
     verdict="holds",
     stops="It is the exact optimum of a mistaken model: no more data or training would help.",
+    cpu_s=(45, 4),
 )

@@ -73,4 +73,5 @@ EXPERIMENT = Experiment(
     quick_seeds=3,
     verdict="holds",
     stops="For small α it is nearly DPO with β = 1/α, and as far from p*.",
+    cpu_s=(103, 8),
 )

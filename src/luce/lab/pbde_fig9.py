@@ -135,4 +135,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="No δ of the hinge alone recovers p*; δ = λ = 0 erases the policy; with λ = 1 even δ = 2 "
     "stays near π_pre.",
+    cpu_s=(281, 13),
 )

@@ -254,4 +254,5 @@ EXPERIMENT = Experiment(
     stops="Theorem 1 holds for all pairs that connect the outcomes, not at the same price: bad "
     "pairs need 5.5 times the judgements of the best. Annotators who change leave an error "
     "that no data remove.",
+    cpu_s=(89, 12),
 )

@@ -232,4 +232,5 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="It takes the factor of 50 that eq. 26 to 28 leave out. The texts are of a made "
     "language, so that only signs can be compared.",
+    cpu_s=(21, 3),
 )

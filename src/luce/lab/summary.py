@@ -23,10 +23,10 @@ def experiments() -> str:
         rows.append(
             (
                 f"`luce lab {name}`",
-                one.source,
-                one.claim,
+                _text(one.source),
+                _text(one.claim),
                 f"**{one.verdict}**",
-                one.stops,
+                _text(one.stops),
                 f"{one.cpu_s[0]} / {one.cpu_s[1]}",
             )
         )
@@ -40,8 +40,8 @@ def errata() -> str:
     rows = [
         (
             f"{row.paper}, {row.place}",
-            row.said,
-            row.found,
+            _text(row.said),
+            _text(row.found),
             ", ".join(f"`{name}`" for name in row.shown_by) or "–",
         )
         for row in ERRATA
@@ -65,10 +65,14 @@ def written(page: str) -> str:
     return page
 
 
+def _text(words: str) -> str:
+    """As Markdown: stars and bars are themselves."""
+    return words.replace("*", r"\*").replace("|", r"\|")
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
-                     for line in lines)  # fmt: skip
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main(folder: str) -> None:
