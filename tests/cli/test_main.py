@@ -110,3 +110,16 @@ def test_building_the_command_line_loads_no_command():
     before = {name for name in sys.modules if name.startswith("luce.cli.")}
     build_app()
     assert {name for name in sys.modules if name.startswith("luce.cli.")} == before
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device", "/x"), ValueError("I/O: Disk quota exceeded")]
+)
+def test_a_full_disk_is_something_the_user_can_mend(monkeypatch, capsys, error):
+    def fail(*given, **named):
+        raise error
+
+    monkeypatch.setattr("luce.recipe.check.check_command", fail)
+    assert run(["check", "recipe.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert str(error) in said and "Make room" in said and "internal" not in said

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from luce.errors import CheckpointError
 from luce.train import checkpoint as room
@@ -52,6 +53,27 @@ def test_a_damaged_checkpoint_is_named_and_the_older_one_used(tmp_path, name, fa
     found, damaged = latest_checkpoint(tmp_path)
     assert found.step == 1
     assert len(damaged) == 1 and "step-00000002" in damaged[0]
+
+
+@pytest.mark.parametrize("fault", ["nan", "gone", "more"])
+def test_tensors_that_are_none_are_damage_whatever_the_hashes_say(tmp_path, fault):
+    save(tmp_path, 1)
+    path = save(tmp_path, 2)
+    tensors = load_file(path / "weights.safetensors")
+    match fault:
+        case "nan":
+            tensors["weights.a"][1] = float("nan")
+        case "gone":
+            tensors = {"weights.b": tensors["weights.a"]}
+        case "more":
+            tensors["weights.b"] = tensors["weights.a"].clone()
+    save_file(tensors, path / "weights.safetensors")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["sha256"]["weights.safetensors"] = room.sha256_file(path / "weights.safetensors")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    found, (damaged,) = latest_checkpoint(tmp_path)
+    assert found.step == 1
+    assert ("weights.b" if fault == "more" else "weights.a") in damaged
 
 
 def test_when_all_are_damaged_the_run_stops(tmp_path):

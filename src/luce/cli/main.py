@@ -44,6 +44,9 @@ COMMANDS = {
 }
 """Command → where it lives, and its line in `luce --help`."""
 
+FULL = ("No space left on device", "Disk quota exceeded")
+"""What is said, through whatever library, where a disk or a person's share of it is full."""
+
 EPILOGUE = "`luce COMMAND --help` says more. `--debug` anywhere shows the traceback of an error."
 
 
@@ -83,8 +86,11 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        what = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _fail(f"internal error: {what}; run again with --debug to see where.", 1, debug)
+        what = str(error).partition("\n")[0]
+        if any(full in what for full in FULL):
+            return _fail(f"{what}. Make room, then go on.", 2, debug)
+        what = f"internal error: {type(error).__name__}: {what}"
+        return _fail(f"{what}; run again with --debug to see where.", 1, debug)
 
 
 def _usage(error: CycloptsError, tokens: Sequence[str]) -> str:

@@ -4,7 +4,8 @@
         weights.safetensors     trained parameters
         optimizer.safetensors   AdamW's moments
         state.json              step, running statistics
-        manifest.json           sha256 of each file, and the run's identity; written last
+        manifest.json           sha256 of each file, names of the tensors, the run's identity;
+                                written last
 
 Written into `.partial-step-…`, every file fsynced, the folder renamed, its parent fsynced; only
 then are older ones deleted. A kill at any instant leaves the older one or the newer one.
@@ -18,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from luce.errors import CheckpointError
 from luce.files import fsync_folder, sha256_file, write_json
+from luce.numerics import first_non_finite
 
 FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
 
@@ -70,17 +73,19 @@ def save_checkpoint(
             _fsync(aside / f"{name}.safetensors")
         write_json(aside / "state.json", dict(values))
         digests = {name: sha256_file(aside / name) for name in FILES}
-        write_json(aside / "manifest.json", {"step": step, "sha256": digests, **identity})
+        facts = {"step": step, "sha256": digests, "tensors": sorted(tensors)}
+        write_json(aside / "manifest.json", {**facts, **identity})
         fsync_folder(aside)
         if target.exists():  # written by the run that was killed right after this very rename
             shutil.rmtree(target)
         aside.rename(target)
         fsync_folder(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         raise CheckpointError(
-            f"{target}: the checkpoint could not be written ({error}). Older checkpoints are "
-            "untouched; make room or change output_dir, then resume."
+            f"{target}: the checkpoint, {size:,} bytes, could not be written ({error}). Older "
+            "checkpoints are untouched; make room or change output_dir, then resume."
         ) from error
     for old in _folders(folder)[:-keep]:
         shutil.rmtree(old)
@@ -110,7 +115,7 @@ def latest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def _load(path: Path) -> Checkpoint:
     try:
         manifest = json.loads((path / "manifest.json").read_text())
-        digests = manifest["sha256"]
+        digests, names = manifest["sha256"], manifest["tensors"]
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path}: no readable manifest.json ({error}).") from error
     for name in FILES:
@@ -119,8 +124,12 @@ def _load(path: Path) -> Checkpoint:
         if sha256_file(path / name) != digests.get(name):
             raise CheckpointError(f"{path / name}: its bytes do not have the recorded sha256.")
     tensors = load_file(path / "weights.safetensors") | load_file(path / "optimizer.safetensors")
+    if lost := sorted(set(names) ^ set(tensors)):
+        raise CheckpointError(f"{path}: {lost[0]} is missing, or should not be there.")
+    if bad := first_non_finite(tensors.items()):
+        raise CheckpointError(f"{path}: {bad} holds a nan or an infinity.")
     values = json.loads((path / "state.json").read_text())
-    identity = {k: v for k, v in manifest.items() if k not in ("step", "sha256")}
+    identity = {k: v for k, v in manifest.items() if k not in ("step", "sha256", "tensors")}
     return Checkpoint(int(manifest["step"]), tensors, values, identity, path)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from luce.errors import LuceError
 from luce.files import write_jsonl
 
 TERMINATED = 128 + signal.SIGTERM
@@ -63,14 +64,32 @@ def append(path: Path, really: bool) -> Iterator[Any]:
     if not really:
         yield lambda record: record
         return
-    with open(path, "a", encoding="utf-8") as stream:
+    try:
+        # unbuffered: what a full disk refuses is not tried again when the file is closed
+        stream = open(path, "ab", buffering=0)  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
-        def write(record: dict[str, Any]) -> dict[str, Any]:
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-            stream.flush()
-            return record
+    def write(record: dict[str, Any]) -> dict[str, Any]:
+        line = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
+        try:
+            while line:
+                line = line[stream.write(line) :]
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return record
 
+    try:
         yield write
+    finally:
+        stream.close()
+
+
+def _unwritable(path: Path, error: OSError) -> LuceError:
+    return LuceError(
+        f"{path}: cannot be written ({error.strerror}). Make room or change output_dir, then "
+        "resume."
+    )
 
 
 def timing_of(record: Mapping[str, Any], seconds: float) -> dict[str, Any]:
