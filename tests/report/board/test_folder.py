@@ -50,7 +50,7 @@ def test_links_to_folders_are_not_followed(runs, tmp_path):
 def test_nothing_outside_is_a_run(runs, tmp_path, path):
     shutil.copytree(runs / "done", tmp_path / "elsewhere")
     (runs / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(NotInside):
+    with pytest.raises(NotInside, match="^No run is there.$"):
         inside(runs, path)
 
 
