@@ -1,8 +1,13 @@
 """`luce lab`."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cyclopts import App
+
+if TYPE_CHECKING:
+    from luce.lab.experiment import Experiment, Result
 
 lab = App(name="lab")
 
@@ -15,6 +20,7 @@ def experiment(
     seeds: int | None = None,
     quick: bool = False,
     out: Path | None = None,
+    text: list[Path] | None = None,
     json: bool = False,
 ) -> int:
     """An experiment of the papers: its figures, and its numbers against what was expected.
@@ -31,6 +37,9 @@ def experiment(
         Fewer seeds, under a minute on one core.
     out
         The folder for figures (PNG and SVG) and numbers.json. Default: lab/NAME.
+    text
+        Your own text in place of the built-in sentences: a plain file, or one of JSON lines, all
+        of whose strings are read; once for each file. Only of experiments on text.
     json
         Print the numbers as JSON.
     """
@@ -40,7 +49,7 @@ def experiment(
     _enough(seeds)
     chosen = load(name)
     count = seeds or (chosen.quick_seeds if quick else chosen.seeds)
-    result = chosen.run(count, quick)
+    result = _result(chosen, count, quick, text or [])
     folder = out or Path("lab") / name
     written = write.save(folder, chosen, result, count, quick)
     if json:
@@ -92,6 +101,21 @@ def every_experiment(
         print(headline(entries))
     say(f"Written to {out}: index.html, index.json.")
     return 0 if all(entry.state == "passed" for entry in entries) else 1
+
+
+def _result(chosen: "Experiment", seeds: int, quick: bool, text: Sequence[Path]) -> "Result":
+    """Of the experiment on its own world, or on the user's text where that is given."""
+    from luce.errors import LuceError
+    from luce.lab.text_corpus import sentences_of
+
+    if not text:
+        return chosen.run(seeds, quick)
+    if chosen.on_text is None:
+        raise LuceError(
+            f"--text: {chosen.name} is not about text. Leave it out, or choose pbde-fig6 or "
+            "pbde-matched-scores."
+        )
+    return chosen.on_text(seeds, quick, sentences_of(text))
 
 
 @lab.command(name="list")

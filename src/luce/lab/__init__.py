@@ -101,6 +101,14 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
         "luce.lab.pbde_table2:EXPERIMENT",
         "Luce's rule prefers short texts for every annotator; normalizing mends it.",
     ),
+    "pbde-fig6": (
+        "luce.lab.pbde_fig6:EXPERIMENT",
+        "Language models as annotators: two tastes taken for one write what neither likes.",
+    ),
+    "pbde-matched-scores": (
+        "luce.lab.matched_scores:EXPERIMENT",
+        "Judged by one rule, learnt by another: lengths go to the wrong end.",
+    ),
     "pbde-finite-data": (
         "luce.lab.pbde_finite_data:EXPERIMENT",
         "Error against judgements: which pairs to ask, and annotators who drift.",

@@ -92,6 +92,8 @@ class Experiment:
         verdict: whether the claim holds; a run tells more of it, with its numbers.
         stops: where the claim stops, or what it takes, in a sentence.
         cpu_s: CPU seconds of a full run and of a quick one, as they were measured on one thread.
+        on_text: (seeds, quick, sentences) → result, of an experiment that the user's own text can
+            be given to.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Experiment:
     verdict: Verdict = "holds"
     stops: str = ""
     cpu_s: tuple[int, int] = (0, 0)
+    on_text: Callable[[int, bool, Sequence[str]], Result] | None = field(default=None, repr=False)
 
 
 def over_seeds(values: Float[Tensor, " seeds"]) -> Estimate:

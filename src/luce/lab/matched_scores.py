@@ -1,0 +1,175 @@
+"""One annotator, two rules, two scores: what a model writes after learning from judgements by its
+own rule, and by the other."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from luce.lab.experiment import Check, Experiment, Result, above, below, over_seeds
+from luce.lab.figures import legend_below, panels
+from luce.lab.text_annotators import (
+    EQ_9,
+    EQ_26,
+    LUCE,
+    QUICK,
+    SOURCE,
+    Plan,
+    Start,
+    adapt,
+    built_in,
+    one_thread,
+    preferred,
+    prepare,
+)
+from luce.lab.text_corpus import LONGEST, Corpus, corpus
+from luce.report.plots import INK, RUN_COLORS, library_style
+
+LIKES = ("short", "long")
+Arm = tuple[str, str, str]
+"""Annotator, rule of the labels, score of the model."""
+LOW: dict[Arm, float] = {
+    ("short", EQ_9, EQ_9): 15,
+    ("short", EQ_26, EQ_26): 15,
+    ("short", EQ_9, EQ_26): 9,
+    ("long", EQ_9, EQ_26): 9,
+}
+"""Mean length has to be below."""
+HIGH: dict[Arm, float] = {
+    ("long", EQ_9, EQ_9): 24,
+    ("long", EQ_26, EQ_26): 24,
+    ("short", EQ_26, EQ_9): 27,
+    ("long", EQ_26, EQ_9): 27,
+}
+"""Likewise above."""
+SLACK = 2.0
+"""By which a quick run may stay below those."""
+Means = dict[Arm, Float[Tensor, " seeds"]]
+
+
+def run(seeds: int, quick: bool) -> Result:
+    """Eight adaptations of each of `seeds` models on the built-in grammar; a `quick` run has fewer
+    steps, texts and units."""
+    return on(built_in(), seeds, quick)
+
+
+def run_on_text(seeds: int, quick: bool, sentences: Sequence[str]) -> Result:
+    """The same on sentences of the user's."""
+    return on(corpus(sentences, "the sentences given"), seeds, quick)
+
+
+def on(of: Corpus, seeds: int, quick: bool) -> Result:
+    """The experiment on a corpus."""
+    with one_thread():
+        starts = (prepare(seed, QUICK if quick else Plan(), of) for seed in range(seeds))
+        found = [(start, mean_lengths(start)) for start in starts]
+    whole = over(start.drawn.lengths.double().mean().item() for start, _ in found)
+    means = {arm: over(lengths[arm] for _, lengths in found) for arm in (*LOW, *HIGH)}
+    with library_style():
+        figures = {"lengths": _figure(means, whole)}
+    checks = _checks(means, whole, quick)
+    return Result(checks, figures, {"mean_length": _table(means)}, _verdict(means, whole, quick))
+
+
+def over(values: Any) -> Float[Tensor, " seeds"]:
+    """One number of each seed."""
+    return torch.tensor(list(values), dtype=torch.float64)
+
+
+def mean_lengths(start: Start) -> dict[Arm, float]:
+    """Mean length after adaptation, tokens, of every arm."""
+    found = {}
+    for annotator in LIKES:
+        for labels in LUCE:
+            preference = preferred(LUCE[labels], start.responses[annotator])
+            for score in LUCE:
+                adapted = adapt(start, preference, LUCE[score])
+                found[annotator, labels, score] = adapted.lengths.double().mean().item()
+    return found
+
+
+def _checks(means: Means, whole: Float[Tensor, " seeds"], quick: bool) -> tuple[Check, ...]:
+    checks = []
+    for arm, values in means.items():
+        annotator, labels, score = arm
+        what = f"{annotator}: labels by {labels}, score {score}"
+        if arm in LOW:
+            checks.append(below(what, over_seeds(values), LOW[arm]))
+        elif quick and arm == ("long", EQ_9, EQ_9):
+            # by log p long texts nearly always lose: few judgements tell little of the annotator
+            checks.append(above(f"{what}, less `whole`", over_seeds(values - whole), 0.0))
+        else:
+            checks.append(above(what, over_seeds(values), HIGH[arm] - (SLACK if quick else 0)))
+    return tuple(checks)
+
+
+def _verdict(means: Means, whole: Float[Tensor, " seeds"], quick: bool) -> str:
+    told = {arm: f"{values.mean():.1f}" for arm, values in means.items()}
+    return (
+        (
+            "A quick run has too few judgements to judge the annotator of long texts under eq. 9 "
+            "by more than the direction, and two tokens of slack elsewhere. "
+            if quick
+            else ""
+        )
+        + f"Holds: a model that had {whole.mean():.1f} tokens follows the annotator where its "
+        f"score is the rule of the labels, to {told['short', EQ_9, EQ_9]} and "
+        f"{told['short', EQ_26, EQ_26]} for short, {told['long', EQ_9, EQ_9]} and "
+        f"{told['long', EQ_26, EQ_26]} for long; also under eq. 9, where the annotator of long "
+        "texts nearly always picks the shorter one. Where they differ, the model goes to the end "
+        "that the two rules prescribe, whatever the annotator likes: judged by log p and scored "
+        f"per token to {told['short', EQ_9, EQ_26]} and {told['long', EQ_9, EQ_26]}, judged per "
+        f"token and scored by log p to {told['short', EQ_26, EQ_9]} and "
+        f"{told['long', EQ_26, EQ_9]}. So normalizing by length is right for labels that are given "
+        f"so, and wrong for others. Per token means times {LONGEST}."
+    )
+
+
+def _table(means: Means) -> list[dict[str, Any]]:
+    return [
+        {
+            "annotator": annotator,
+            "labels": labels,
+            "score": score,
+            "matched": labels == score,
+            **over_seeds(values).flat("mean_length"),
+        }
+        for (annotator, labels, score), values in means.items()
+    ]
+
+
+def _figure(means: Means, whole: Float[Tensor, " seeds"]) -> Figure:
+    figure, all_axes = panels([f"annotator of {name} texts" for name in LIKES], 3.8)
+    figure.set_size_inches(8.4, 3.8)
+    for axes, annotator in zip(all_axes, LIKES, strict=True):
+        for number, score in enumerate((EQ_9, EQ_26)):
+            for at, labels in enumerate((EQ_9, EQ_26)):
+                value = over_seeds(means[annotator, labels, score])
+                label = f"score of the model: {score}" if at == 0 else None
+                x = at + 0.36 * (number - 0.5)
+                axes.bar(x, value.value, 0.32, color=RUN_COLORS[number], alpha=0.8, label=label)
+                axes.plot([x, x], [value.low, value.high], color=INK, linewidth=1.2)
+                if labels == score:
+                    axes.annotate("matched", (x, 0.8), ha="center", fontsize=8, color="white")
+        axes.axhline(whole.mean().item(), color=INK, linewidth=1, linestyle=(0, (4, 2)),
+                     label="before")  # fmt: skip
+        axes.set_xticks([0, 1], [f"labels by {rule}" for rule in (EQ_9, EQ_26)])
+        axes.set_ylim(0, LONGEST + 1)
+    all_axes[0].set_ylabel("mean length, tokens")
+    legend_below(figure, all_axes[0])
+    return figure
+
+
+EXPERIMENT = Experiment(
+    name="pbde-matched-scores",
+    claim="Who judges and learns by one rule recovers the annotator (theorem 2); with two rules, "
+    "what is learnt is another.",
+    source=f"{SOURCE}, theorem 2, eq. 9 and 26; the test is not in the paper",
+    run=run,
+    seeds=3,
+    quick_seeds=3,
+    on_text=run_on_text,
+)
