@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from luce.report.compare_results import Metric
-from luce.report.numbers import counted, number, percent
+from luce.report.numbers import NBSP, counted, number, percent
 from luce.report.page import render
 from luce.report.plots import FAINT, INK, RUN_COLORS, RUN_MARKS, library_style
 from luce.report.svg import inline_svg
@@ -81,13 +81,13 @@ def headline(settings: Sequence[Setting]) -> list[str]:
     if reward is None:
         return said
     metric = metric_of(reward)
-    for setting in frontier(settings, reward):
-        r, kl = setting.means[reward], setting.means["kl"]
-        said.append(
-            f"On the frontier: {setting_words(setting)}, with a {metric.title} of "
-            f"{plus_minus(metric, r)} at {plus_minus(metric_of('kl'), kl)} nats of KL "
-            f"({counted(r.n, 'seed')})."
-        )
+    best = [
+        f"{setting_words(s)} ({plus_minus(metric, s.means[reward])} at "
+        f"{plus_minus(metric_of('kl'), s.means['kl'])} nats)"
+        for s in frontier(settings, reward)
+    ]
+    if best:
+        said.append(f"Not beaten in both {metric.title} and KL: {'; '.join(best)}.")
     return said
 
 
@@ -105,13 +105,13 @@ def plus_minus(metric: Metric, mean: Mean) -> str:
     """`mean ± sd`; the mean alone of one seed.
 
     >>> plus_minus(metric_of("accuracy"), Mean(0.78, 0.01, 3))
-    '78.0 ± 1.0\\xa0%'
+    '78.0\\xa0±\\xa01.0\\xa0%'
     """
     if math.isnan(mean.sd):
         return metric.told(mean.mean)
     if metric.share:
-        return f"{100 * mean.mean:.1f} ± {percent(mean.sd)}"
-    return f"{metric.told(mean.mean)} ± {number(mean.sd, 2)}"
+        return f"{100 * mean.mean:.1f}{NBSP}±{NBSP}{percent(mean.sd)}"
+    return f"{metric.told(mean.mean)}{NBSP}±{NBSP}{number(mean.sd, 2)}"
 
 
 def mean_words(setting: Setting, name: str) -> str:

@@ -1,6 +1,7 @@
 """A sweep at the terminal: a line a setting, in 80 columns."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 from luce.report.numbers import number
@@ -8,17 +9,17 @@ from luce.report.sweep_fold import Setting, SweepRun, fold, metric_of
 from luce.report.sweep_page import headline, setting_words
 
 WIDTH = 80
-CELL = 12
+CELL = 11
 """Columns of a number with its standard deviation."""
 
 COLUMNS = (
     ("win_rate", "win rate %"),
-    ("equal_length", "equal len %"),
+    ("kl", "KL"),
     ("accuracy", "accuracy %"),
     ("nll", "NLL"),
-    ("kl", "KL"),
+    ("equal_length", "equal len %"),
     ("length", "length"),
-    ("chosen_per_token", "Δ chosen/tok"),
+    ("chosen_per_token", "Δchosen/tok"),
 )
 """Results in the order in which they get room, with their heads."""
 
@@ -41,7 +42,8 @@ def sweep_lines(runs: Sequence[SweepRun]) -> list[str]:
         cells = "".join(f" {_cell(setting, name):>{CELL}}" for name, _ in shown)
         lines.append(f"{title:<{room}} {n:<4}{cells}".rstrip())
     lines += [f"failed: {run.name}: {run.error}" for run in runs if run.status == "failed"]
-    return [line.replace("\xa0", " ") for line in [*lines, "", *headline(settings)]]
+    told = [part for said in headline(settings) for part in textwrap.wrap(said, WIDTH)]
+    return [line.replace("\xa0", " ") for line in [*lines, "", *told]]
 
 
 def _cell(setting: Setting, name: str) -> str:
@@ -52,4 +54,4 @@ def _cell(setting: Setting, name: str) -> str:
     told = f"{100 * mean.mean:.1f}" if share else number(mean.mean)
     if math.isnan(mean.sd):
         return told
-    return f"{told} ± {f'{100 * mean.sd:.1f}' if share else number(mean.sd, 2)}"
+    return f"{told}±{f'{100 * mean.sd:.1f}' if share else number(mean.sd, 2)}"
