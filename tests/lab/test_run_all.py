@@ -45,7 +45,7 @@ GOOD, WRONG, BROKEN = {}, {"passes": False}, {"breaks": True}
 
 def test_a_broken_experiment_is_told_of_and_the_rest_goes_on(tmp_path):
     told = []
-    found = run_all(several(a=GOOD, b=BROKEN, c=WRONG), tmp_path, None, False, told.append)
+    found = run_all(several(a=GOOD, b=BROKEN, c=WRONG), tmp_path, None, False, "1.0", told.append)
     assert [entry.state for entry in found] == ["passed", "error", "failed"]
     assert found[1].found == "ValueError: no such <world>"
     assert found[2].failed == ("a number: 1.000 [0.500, 1.500], expected 2 ± 0.1",)
@@ -56,21 +56,24 @@ def test_a_broken_experiment_is_told_of_and_the_rest_goes_on(tmp_path):
 def test_only_what_is_not_finished_with_these_settings_is_run(tmp_path):
     seen = []
     todo = several(seen, a=GOOD, b=WRONG, c=BROKEN)
-    run_all(todo, tmp_path, None, True, [].append)
+    run_all(todo, tmp_path, None, True, "1.0", [].append)
     assert seen == [("a", 4, True), ("b", 4, True), ("c", 4, True)]
-    run_all(todo, tmp_path, None, True, [].append)
+    run_all(todo, tmp_path, None, True, "1.0", [].append)
     assert seen[3:] == [("c", 4, True)]
-    run_all(todo, tmp_path, 5, True, [].append)
+    run_all(todo, tmp_path, 5, True, "1.0", [].append)
     assert seen[4:] == [("a", 5, True), ("b", 5, True), ("c", 5, True)]
-    run_all(todo, tmp_path, 5, False, [].append)
+    run_all(todo, tmp_path, 5, False, "1.0", [].append)
     assert [name for name, *_ in seen[7:]] == ["a", "b", "c"]
+    run_all(todo, tmp_path, 5, False, "1.1", [].append)
+    assert [name for name, *_ in seen[10:]] == ["a", "b", "c"]
+    run_all(todo, tmp_path, 5, False, "1.1", [].append)
     (tmp_path / "a/line.svg").unlink()
-    run_all(todo, tmp_path, 5, False, [].append)
-    assert [name for name, *_ in seen[10:]] == ["a", "c"]
+    run_all(todo, tmp_path, 5, False, "1.1", [].append)
+    assert [name for name, *_ in seen[14:]] == ["a", "c"]
 
 
 def test_a_run_that_is_cut_short_keeps_what_it_had(tmp_path):
-    run_all(several(a=GOOD, b=GOOD), tmp_path, None, True, [].append)
+    run_all(several(a=GOOD, b=GOOD), tmp_path, None, True, "1.0", [].append)
 
     def stop():
         raise KeyboardInterrupt
@@ -78,12 +81,12 @@ def test_a_run_that_is_cut_short_keeps_what_it_had(tmp_path):
     seen = []
     todo = several(seen, a=GOOD) | {"b": stop}
     with pytest.raises(KeyboardInterrupt):
-        run_all(todo, tmp_path, 5, True, [].append)
+        run_all(todo, tmp_path, 5, True, "1.0", [].append)
     assert [(e.name, e.seeds) for e in read_index(tmp_path)] == [("a", 5), ("b", 4)]
 
 
 def test_the_page_shows_each_claim_with_its_figure_and_loads_nothing(tmp_path):
-    run_all(several(a=GOOD, b=BROKEN, c=WRONG), tmp_path, None, True, [].append)
+    run_all(several(a=GOOD, b=BROKEN, c=WRONG), tmp_path, None, True, "1.0", [].append)
     page = (tmp_path / "index.html").read_text()
     for words in ("A claim of a.", "What a found.", "It stops &amp; so.", "Holds in part."):
         assert words in page

@@ -87,6 +87,7 @@ def every_experiment(
     from dataclasses import asdict
     from functools import partial
 
+    from luce import __version__
     from luce.cli.output import print_json, say
     from luce.lab import EXPERIMENTS, load
     from luce.lab.page import headline
@@ -94,7 +95,7 @@ def every_experiment(
 
     _enough(seeds)
     todo = {name: partial(load, name) for name in EXPERIMENTS}
-    entries = run_all(todo, out, seeds, quick, say)
+    entries = run_all(todo, out, seeds, quick, __version__, say)
     if json:
         print_json([asdict(entry) for entry in entries])
     else:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from luce import __version__
 from luce.errors import LuceError
 from luce.files import write_atomic, write_json
 from luce.lab.errata import ERRATA
@@ -46,13 +45,15 @@ class Entry:
     figures: tuple[str, ...]
     cpu_s: float
 
-    def is_of(self, experiment: Experiment, seeds: int, quick: bool, folder: Path) -> bool:
+    def is_of(
+        self, experiment: Experiment, seeds: int, quick: bool, version: str, folder: Path
+    ) -> bool:
         """Whether it is finished, with these settings, and its files are there."""
         written = (folder / self.name / file for file in ("numbers.json", *self.figures))
         return (
             self.state != "error"
             and (self.name, self.seeds, self.quick) == (experiment.name, seeds, quick)
-            and self.luce == __version__
+            and self.luce == version
             and all(file.is_file() for file in written)
         )
 
@@ -62,6 +63,7 @@ def run_all(
     folder: Path,
     seeds: int | None,
     quick: bool,
+    version: str,
     tell: Callable[[str], None],
 ) -> list[Entry]:
     """Run what is not yet finished, and keep `index.json` and `index.html` up to date after each.
@@ -73,6 +75,7 @@ def run_all(
         folder: each experiment has one of its own in it.
         seeds: None for each experiment's own.
         quick: as in `Experiment.run`.
+        version: of the library; what another version has found is run again.
         tell: takes a line for people.
 
     Raises:
@@ -85,7 +88,9 @@ def run_all(
     for number, (name, load) in enumerate(experiments.items(), 1):
         place = f"{number}/{len(experiments)} {name}"
         earlier = known.get(name)
-        entry = _run(name, load, folder, seeds, quick, earlier, partial(_tell, tell, place))
+        entry = _run(
+            name, load, folder, seeds, quick, version, earlier, partial(_tell, tell, place)
+        )
         if entry is not earlier:
             _tell(tell, place, _outcome(entry))
         done.append(entry)
@@ -106,17 +111,18 @@ def _run(
     folder: Path,
     seeds: int | None,
     quick: bool,
+    version: str,
     earlier: Entry | None,
     tell: Callable[[str], None],
 ) -> Entry:
-    started, settings = time.process_time(), (seeds or 0, quick, __version__)
+    started, settings = time.process_time(), (seeds or 0, quick, version)
     own = ("", "", "", "")
     try:
         chosen = load()
         count = seeds or (chosen.quick_seeds if quick else chosen.seeds)
-        settings = (count, quick, __version__)
+        settings = (count, quick, version)
         own = (chosen.claim, chosen.source, chosen.verdict, chosen.stops)
-        if earlier is not None and earlier.is_of(chosen, count, quick, folder):
+        if earlier is not None and earlier.is_of(chosen, count, quick, version, folder):
             tell("finished before, not run again.")
             return earlier
         tell(f"{count} seeds, about {chosen.cpu_s[quick]} CPU seconds …")
