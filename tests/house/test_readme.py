@@ -119,6 +119,7 @@ def test_the_page_of_recipes_lists_every_key():
         value = resolved.recipe
         for part in key.split("."):
             value = getattr(value, part)
+        value = list(value) if isinstance(value, tuple) else value
         assert parse_yaml(default, key).value == value, key
 
 

@@ -202,7 +202,7 @@ def test_evaluation_takes_batches_of_the_training_size_in_order(objective):
         margins += cost.metrics(batch)["rewards/margins"].tolist()
     record = trainer.evaluate(groups)
     assert record["eval_loss"] == pytest.approx(sum(costs) / 15, rel=1e-12) and record["n"] == 15
-    assert trainer.per_group(groups, "rewards/margins") == pytest.approx(margins, rel=1e-12)
+    assert trainer.per_group(groups)["rewards/margins"] == pytest.approx(margins, rel=1e-12)
 
 
 @pytest.mark.parametrize("objective", ["beta_dpo", "bco"])

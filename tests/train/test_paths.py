@@ -46,7 +46,7 @@ def gradient(model_dir, cache_dir, layout, groups, budget, objective):
     )
     trainer = Trainer(PolicyLearner(policy, cache), make_objective(objective, {}), groups, settings)
     margins = dict(
-        zip([g.id for g in groups], trainer.per_group(groups, "rewards/margins"), strict=True)
+        zip([g.id for g in groups], trainer.per_group(groups)["rewards/margins"], strict=True)
     )
     record = next(trainer.steps())
     return margins, record["loss"], {n: p.grad.clone() for n, p in policy.trainable().items()}

@@ -4,7 +4,16 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Kind = Literal["objectives", "losses", "scores", "labels", "regularizers", "lists", "formats"]
+Kind = Literal[
+    "objectives",
+    "losses",
+    "scores",
+    "labels",
+    "regularizers",
+    "lists",
+    "formats",
+    "diagnostics",
+]
 
 WIDTH = 80
 NAMES = 25
@@ -46,6 +55,10 @@ def _rows(kind: Kind) -> list[dict[str, str]]:
             {"name": name, "group": STRUCTURES[entry.structure], "what": _needs(entry)}
             for name, entry in sorted(FORMATS.items(), key=lambda e: order.index(e[1].structure))
         ]
+    if kind == "diagnostics":
+        from luce.diagnostics.cards import DIAGNOSTICS
+
+        return [{"name": n, "group": "", "what": c.asks} for n, c in DIAGNOSTICS.items()]
     from luce.objectives.cards import TABLES, summary
 
     rows = [

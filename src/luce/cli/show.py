@@ -21,13 +21,13 @@ def show(
     plot: Path | None = None,
     json: bool = False,
 ) -> None:
-    """The card of an objective, or of a part: formula, parameters, facts, pitfalls, source.
+    """The card of an objective, of a part, or of a diagnostic: formula, facts, source.
 
     Parameters
     ----------
     name
-        A name of `luce list`, as `simpo`, `savage` or `labels/geometric`; or `module:name` of an
-        objective of your own.
+        A name of `luce list`, as `simpo`, `savage` or `labels/geometric`; `diagnostics/NAME`; or
+        `module:name` of an objective of your own.
     set_
         A parameter of the objective, as `--set beta=0.5`; may be repeated.
     plot
@@ -41,6 +41,9 @@ def show(
     from luce.objectives.cards import card, find
     from luce.objectives.units import scale_warning
 
+    if name.startswith("diagnostics/"):
+        _show_diagnostic(name.removeprefix("diagnostics/"), json, bool(set_) or plot is not None)
+        return
     settings = parse_settings(set_)
     found = card(name, settings)
     if find(name)[0] == "objectives" and settings:
@@ -56,6 +59,26 @@ def show(
         print_json(found.plain())
     else:
         print(as_text(found))
+
+
+def _show_diagnostic(name: str, json: bool, more: bool) -> None:
+    from luce.cli.output import print_json
+    from luce.diagnostics.cards import DIAGNOSTICS
+    from luce.errors import LuceError, did_you_mean
+
+    if name not in DIAGNOSTICS:
+        hint = did_you_mean(name, DIAGNOSTICS)
+        raise LuceError(f"diagnostics/{name}: no such diagnostic. {hint}")
+    if more:
+        raise LuceError(f"diagnostics/{name}: --set and --plot are for objectives.")
+    found = DIAGNOSTICS[name].plain()
+    if json:
+        print_json({"name": name, **found})
+        return
+    print(found.pop("title"))
+    for label, content in found.items():
+        print()
+        print(*textwrap.wrap(f"{label.capitalize()}: {content}", WIDTH), sep="\n")
 
 
 def as_text(card: "Card") -> str:

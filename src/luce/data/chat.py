@@ -232,6 +232,10 @@ def _fault(field: str, detail: str) -> RowError:
     return RowError(_UNPLACED, field, "template", detail)
 
 
+def _ring(signum: int, frame: Any) -> None:
+    raise TimeoutError
+
+
 @contextmanager
 def _limit(seconds: float) -> Iterator[None]:
     """Raise TimeoutError in the body after so long. Works in the main thread of a Unix process
@@ -241,10 +245,7 @@ def _limit(seconds: float) -> Iterator[None]:
         yield
         return
 
-    def ring(signum: int, frame: Any) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield

@@ -63,21 +63,27 @@ def bag_of_words(
     if not train:
         raise LuceError("bag_of_words: no pair to fit.")
     train = train[:MOST_PAIRS]
+    x, seen = bag_features(train, held_out)
+    if not x.nnz or not held_out:
+        return [0.0] * len(held_out)
+    weights = _logistic(x, np.array([pair.label for pair in train]), strength)
+    return [float(z) for z in seen @ weights]
+
+
+def bag_features(
+    train: Sequence[TokenPair], held_out: Sequence[TokenPair]
+) -> tuple[csr_array, csr_array]:
+    """Differences of TF-IDF vectors as `bag_of_words` takes them, of training pairs and of held-out
+    pairs: pairs × terms that stand in two responses of training or more."""
     columns: dict[int, int] = {}
     texts = [side for pair in train for side in (pair.chosen, pair.rejected)]
     counts = _counts(texts, columns, grows=True)
     df = np.bincount(counts.indices, minlength=len(columns))
     kept = np.flatnonzero(df >= FEWEST_RESPONSES)
-    if not len(kept):
-        return [0.0] * len(held_out)
     idf = 1 + np.log((1 + len(texts)) / (1 + df[kept]))
-    x = _differences(counts[:, kept], idf)
-    weights = _logistic(x, np.array([pair.label for pair in train]), strength)
     seen = [side for pair in held_out for side in (pair.chosen, pair.rejected)]
-    if not seen:
-        return []
-    margins = _differences(_counts(seen, columns, grows=False)[:, kept], idf) @ weights
-    return [float(z) for z in margins]
+    found = _counts(seen, columns, grows=False)
+    return _differences(counts[:, kept], idf), _differences(found[:, kept], idf)
 
 
 def _longer(pair: TokenPair) -> float:

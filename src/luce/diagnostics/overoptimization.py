@@ -13,11 +13,16 @@ from typing import Literal
 
 import numpy as np
 
+from luce.diagnostics.finding import Finding
 from luce.errors import LuceError
 from luce.intervals import RESAMPLES, Estimate, bootstrap_all
 
 Form = Literal["best_of_n", "rl"]
 Action = Literal["continue", "stop", "roll_back"]
+
+
+PATIENCE = 2
+"""Points in a row at which gold must have fallen, unless said otherwise."""
 
 
 def best_of_n_kl(n: int) -> float:
@@ -177,7 +182,7 @@ class Guard:
     ['continue', 'continue', 'continue', 'continue', 'roll_back']
     """
 
-    def __init__(self, patience: int = 2, z: float = 1.96, tolerance: float = 0.1) -> None:
+    def __init__(self, patience: int = PATIENCE, z: float = 1.96, tolerance: float = 0.1) -> None:
         """patience ≥ 1 points; z > 0 standard errors each side; 0 ≤ tolerance of the gain."""
         if patience < 1 or not z > 0 or not tolerance >= 0:
             raise LuceError(
@@ -222,3 +227,31 @@ class Guard:
             )
         now = self.points[-1]
         return f"gold {now.gold:.3g} at KL {now.kl:.3g}: no fall beyond noise"
+
+
+def watched(points: Sequence[Point], steps: Sequence[int]) -> Finding:
+    """What a guard says after the last of these points, in the order of training.
+
+    Args:
+        points: the first is the start, at KL 0.
+        steps: the optimizer step of each.
+    """
+    guard = Guard()
+    decision = [guard.step(point) for point in points][-1]
+    best, last = points[decision.keep], points[-1]
+    words = (
+        f"At step {steps[-1]} the annotator's preference over the initial policy is "
+        f"{last.gold:+.3f} (win rate less ½) at KL {last.kl:.2f} nats; for certain it was best at "
+        f"step {steps[decision.keep]}: {best.gold:+.3f} at KL {best.kl:.2f}."
+    )
+    if decision.action == "continue":
+        return Finding(f"{words} No fall beyond noise.")
+    rose = last.proxy - best.proxy
+    proxy = f"{'rose' if rose > 0 else 'fell'} by {abs(rose):.2f}"
+    return Finding(
+        "The loss goes on where the annotator no longer follows. "
+        f"{words} It fell beyond noise while the held-out margin {proxy}.",
+        True,
+        f"Take the policy of step {steps[decision.keep]} (`evaluate.best: win_rate`), train for "
+        "less, or raise beta.",
+    )

@@ -15,6 +15,7 @@ from luce.models.export import save_model
 from luce.models.policy import CausalPolicy
 from luce.models.policy_mixture import PolicyMixture
 from luce.models.reward import RewardModel
+from luce.recipe.diagnose import Known, diagnose, log_ratios
 from luce.recipe.held_out import fit_of_labels, held_out_rows
 from luce.recipe.preferred import preferred
 from luce.recipe.prepare import Data, first_batch
@@ -58,9 +59,12 @@ def evaluate_run(
     pairs were held out, held_out.jsonl. `best` tells of which step the model is."""
     parts = ("held_out", "win_rate", "length_controlled", "length", "kl")
     evaluation: dict[str, Any] = dict.fromkeys(parts) | {"best": best}
+    metrics, answers = {}, None
     if initial["margins"] is not None:
-        margins = trainer.per_group(data.held_out, "rewards/margins")
-        rows = held_out_rows(data, margins, initial["margins"])
+        metrics = trainer.per_group(data.held_out)
+        margins = metrics["rewards/margins"]
+        ratios = log_ratios(initial, metrics)
+        rows = held_out_rows(data, margins, initial["margins"], ratios)
         write_jsonl(folder / "held_out.jsonl", rows)
         ordered = recipe.model.kind == "pairwise"
         evaluation |= fit_of_labels(margins, trainer.objective, data, ordered)
@@ -92,6 +96,8 @@ def evaluate_run(
         evaluation["kl"] = kl_to_initial(recipe, model, renderer, answers)
     else:
         write_jsonl(folder / "samples.jsonl", [])
+    known = Known(folder, recipe, trainer, data, initial, metrics, evaluation["kl"], answers)
+    evaluation["diagnostics"] = diagnose(known)
     write_json(folder / "evaluation.json", evaluation)
     return evaluation
 

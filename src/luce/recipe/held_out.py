@@ -34,10 +34,10 @@ def fit_of_labels(
         found["calibration"] = fit.plain() | {"verdict": fit.verdict}
     if ordered:
         return found
-    pairs = [_tokens(g) for g in groups]
+    pairs = [token_pair(g) for g in groups]
     chosen, rejected = [len(pair.chosen) for pair in pairs], [len(pair.rejected) for pair in pairs]
     length = length_dependence(margins, chosen, rejected, labels, prompts)
-    train = [_tokens(g) for g in data.train]
+    train = [token_pair(g) for g in data.train]
     name, by_length = length_rule(train, pairs)
     return found | {
         "length_dependence": length.plain(),
@@ -49,11 +49,15 @@ def fit_of_labels(
 
 
 def held_out_rows(
-    data: Data, margins: Sequence[float], initial: Sequence[float]
+    data: Data,
+    margins: Sequence[float],
+    initial: Sequence[float],
+    log_ratios: Sequence[Sequence[float]] | None = None,
 ) -> list[dict[str, Any]]:
     """Lines of held_out.jsonl: every held-out pair with its margin before and after training, and
-    what it may be looked up by. `prompt` is a hash of its tokens, `tokens_*` count those scored."""
-    return [
+    what it may be looked up by. `prompt` is a hash of its tokens, `tokens_*` count those scored;
+    `log_ratio_*`, log π − log π₀ in nats, is there where `log_ratios` gives it."""
+    rows = [
         {
             "id": group.id,
             "file": group.place.file,
@@ -69,6 +73,10 @@ def held_out_rows(
         }
         for group, margin, before in zip(data.held_out, margins, initial, strict=True)
     ]
+    for name, values in zip(("chosen", "rejected"), log_ratios or ()):  # noqa: B905 - may be empty
+        for row, value in zip(rows, values, strict=True):
+            row[f"log_ratio_{name}"] = value
+    return rows
 
 
 def gives_log_odds(objective: CostFunction) -> bool:
@@ -82,7 +90,8 @@ def gives_log_odds(objective: CostFunction) -> bool:
     )
 
 
-def _tokens(group: Group) -> TokenPair:
+def token_pair(group: Group) -> TokenPair:
+    """The scored tokens of a pair's responses, and its label."""
     chosen, rejected = (b.ids[b.scored] for b in group.branches)
     return TokenPair(chosen, rejected, group.label)
 

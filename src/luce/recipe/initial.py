@@ -13,6 +13,7 @@ from luce.errors import ReferencePolicyError
 from luce.files import write_json
 from luce.models.policy import CausalPolicy
 from luce.models.reward import RewardModel
+from luce.recipe.diagnose import before_training
 from luce.recipe.prepare import Data
 from luce.recipe.sampling import answer, prompt_text, prompts_for_samples, sampling_of
 from luce.recipe.schema import Recipe
@@ -58,8 +59,10 @@ def initial_state(
     if path.exists():
         return json.loads(path.read_text("utf-8", "surrogatepass"))
     state: dict[str, Any] = {"margins": None, "prompts": [], "generations": []}
+    metrics, answers = {}, None
     if data.held_out and objective.structure == "pair":
-        state["margins"] = trainer.per_group(data.held_out, "rewards/margins")
+        metrics = trainer.per_group(data.held_out)
+        state["margins"] = metrics["rewards/margins"]
     samples = recipe.model.kind == "policy" and recipe.evaluate.sample_prompts > 0
     if isinstance(model, CausalPolicy) and samples:
         prompts = prompts_for_samples(data.held_out or data.train, recipe.evaluate.sample_prompts)
@@ -72,8 +75,9 @@ def initial_state(
             state |= {"watch_prompts": prompts, "watch_generations": state["generations"]}
         if recipe.evaluate.best is not None:
             own = [g.prompt.tolist() for g in watch_groups(recipe, data)]
-            answers = answer(model, renderer, own, sampling, recipe.train.seed)
+            others = answer(model, renderer, own, sampling, recipe.train.seed)
             state["watch_prompts"] = own
-            state["watch_generations"] = [asdict(g) for g in answers.generations]
+            state["watch_generations"] = [asdict(g) for g in others.generations]
+    state |= before_training(recipe, trainer, data, metrics, answers)
     write_json(path, state)
     return state

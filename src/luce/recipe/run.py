@@ -21,6 +21,7 @@ from luce.models.policy_mixture import PolicyMixture
 from luce.models.products import quick_products
 from luce.models.reward import RewardModel
 from luce.recipe.check import memory_lines, step_memory
+from luce.recipe.diagnose import log_probs_before
 from luce.recipe.finish import evaluate_run, export
 from luce.recipe.heads import settle_weights
 from luce.recipe.initial import check_step_0, initial_state
@@ -152,7 +153,8 @@ def _carry_out(
         watch = None
         if recipe.evaluate.sample_steps is not None and isinstance(model, CausalPolicy):
             watch = Watch(recipe, folder, model, renderer, data, trainer, initial)
-        _fit(trainer, folder, data, resolved, same, resume, allow_change, console, watch)
+        start = log_probs_before(initial)
+        _fit(trainer, folder, data, resolved, same, resume, allow_change, console, watch, start)
         best = watch.best() if watch is not None and world.first else None
         settle_weights(model, objective, trainer.running.values())
     except LuceError as error:
@@ -248,6 +250,7 @@ def _fit(
     allow_change: Sequence[str],
     console: Console,
     watch: Watch | None,
+    start: Sequence[tuple[float, float]] | None,
 ) -> None:
     recipe = resolved.recipe
     sinks: list[Sink] = []
@@ -256,7 +259,8 @@ def _fit(
         follow = tracker(recipe.train.report_to, recipe.name, folder, every)
         sinks = [ConsoleSink(trainer.total_steps, every, console), *([follow] if follow else [])]
     try:
-        records = fit(trainer, RunFolder(folder), data.held_out, same, resume, allow_change, watch)
+        place = RunFolder(folder)
+        records = fit(trainer, place, data.held_out, same, resume, allow_change, watch, start)
         for record in records:
             for sink in sinks:
                 sink.write(record)

@@ -4,7 +4,7 @@ This file imports no torch. An objective stands here as its name and parameters;
 `luce.recipe.objective` builds it.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -164,6 +164,16 @@ class Evaluate(Section):
     )
 
 
+DiagnosticName = Literal[
+    "divergence",
+    "displacement",
+    "length",
+    "calibration",
+    "over_optimization",
+    "annotators",
+    "saturation",
+]
+
 Temperatures = Annotated[
     tuple[Annotated[float, Field(ge=0.0)], ...], Field(strict=False, min_length=1)
 ]
@@ -318,4 +328,8 @@ class Recipe(Section):
     )
     train: Train = Field(default_factory=Train)
     evaluate: Evaluate = Field(default_factory=Evaluate)
+    diagnose: Annotated[tuple[DiagnosticName, ...], Field(strict=False)] = Field(
+        default=get_args(DiagnosticName),
+        description="what is looked for in the run: names of `luce list diagnostics`",
+    )
     online: Online | None = Field(default=None, description="rounds; see `luce online`")

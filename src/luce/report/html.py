@@ -8,6 +8,7 @@ from typing import Any
 from luce.files import write_atomic
 from luce.report import summary, words
 from luce.report.curves import describe
+from luce.report.diagnostics import diagnostics
 from luce.report.online_page import online_report
 from luce.report.page import Frame, clip, pretty_json, render
 from luce.report.plots import figures
@@ -73,6 +74,7 @@ def render_report(run: Run, frame: Frame | None = None) -> str:
                 (curve, inline_svg(figure, name, curve.title, describe(curve, run)))
                 for name, (curve, figure) in figures(run).items()
             ],
+            "diagnostics": diagnostics(run),
             "preferences": preferences(run),
             "values": _values(run),
             "samples": side_by_side(run.samples),

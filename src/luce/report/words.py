@@ -1,6 +1,7 @@
 """The verdict of a run in plain sentences, and the warnings a reader must not miss."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from luce.report.numbers import (
@@ -207,6 +208,7 @@ def cautions(run: Run) -> list[Caution]:
     found += (
         _too_far(run)
         + _non_finite(run)
+        + _alarms(run)
         + _indecisive(run)
         + _displaced(run)
         + _lengths(run)
@@ -245,6 +247,14 @@ def _non_finite(run: Run) -> list[Caution]:
     return found
 
 
+def _alarms(run: Run) -> list[Caution]:
+    """Those of the diagnostics."""
+    found = dig(run.evaluation, "diagnostics")
+    entries = found.values() if isinstance(found, Mapping) else ()
+    findings = [finding for entry in entries for finding in entry.get("findings", ())]
+    return [Caution(f["words"], f["remedy"] or "") for f in findings if f.get("alarm")]
+
+
 def _indecisive(run: Run) -> list[Caution]:
     found = []
     accuracy, rate = accuracy_of(run), win_rate_of(run)
@@ -264,7 +274,8 @@ def _indecisive(run: Run) -> list[Caution]:
 
 def _displaced(run: Run) -> list[Caution]:
     moved = likelihood_of(run)
-    if moved is None or not moved.held_out or moved.chosen >= 0:
+    looked = dig(run.evaluation, "diagnostics.displacement") is not None
+    if looked or moved is None or not moved.held_out or moved.chosen >= 0:
         return []
     per_token = (
         f", {number(abs(moved.chosen_per_token))} nats per token"

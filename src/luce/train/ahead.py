@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luce.data.pack import balance, micro_batches
+from luce.models.out_of_memory import blamed
 from luce.train.distributed import World
 from luce.train.learner import Learner, PreparedLearner
 from luce.types import Group, Responses
@@ -19,10 +20,11 @@ class Part:
     prepared: Any = None
 
     def respond(self, learner: Learner) -> Responses:
-        """The responses of its groups."""
-        if isinstance(learner, PreparedLearner):
-            return learner.respond_to(self.prepared)
-        return learner.respond(self.groups)
+        """The responses of its groups; a LuceError names them where memory runs out."""
+        with blamed(self.groups):
+            if isinstance(learner, PreparedLearner):
+                return learner.respond_to(self.prepared)
+            return learner.respond(self.groups)
 
 
 def mine(groups: list[Group], world: World) -> list[int]:

@@ -74,6 +74,7 @@ def fit(
     resume: bool = False,
     allow_change: Sequence[str] = (),
     watcher: Watcher | None = None,
+    start: Sequence[tuple[float, float]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train to the end; yield every record as it is written.
 
@@ -83,6 +84,7 @@ def fit(
         resume: go on from the newest good checkpoint, if there is one.
         allow_change: keys of `identity` that may differ on resume.
         watcher: looks at the policy in training; its records are written as well.
+        start: log-probabilities of the held-out pairs before training, for `Trainer.evaluate`.
 
     Raises:
         CheckpointError: nothing good to resume from, or the run has changed.
@@ -107,7 +109,7 @@ def fit(
         append(folder.timing, world.first) as tell,
     ):
         if trainer.step == 0 and held_out:
-            yield write(trainer.evaluate(held_out))
+            yield write(trainer.evaluate(held_out, start))
         for record in _steps(trainer, folder):
             yield write(record)
             seconds = time.perf_counter() - started
@@ -115,7 +117,7 @@ def fit(
             step, last = trainer.step, trainer.step == trainer.total_steps
             due = settings.eval_steps is not None and step % settings.eval_steps == 0
             if held_out and (due or last):
-                yield write(trainer.evaluate(held_out))
+                yield write(trainer.evaluate(held_out, start))
             if watcher is not None and watcher.due(step, last):
                 if world.first:
                     yield write(watcher.look())

@@ -25,6 +25,7 @@ from luce.train.global_batch import gather_batch
 from luce.train.learner import Learner
 from luce.train.metrics import Means, held_out_record
 from luce.train.order import rows_of_step, visits_of_step
+from luce.train.pull import pulls
 from luce.train.settings import TrainSettings
 from luce.types import CostFunction, Group, Responses
 
@@ -210,10 +211,20 @@ class Trainer:
             )
 
     def _note(
-        self, account: Account, groups: list[Group], cost: Tensor, weight: Tensor, batch: Any
+        self,
+        account: Account,
+        groups: list[Group],
+        cost: Tensor,
+        weight: Tensor,
+        batch: Any,
+        start: Sequence[tuple[float, float]] | None = None,
     ) -> None:
         """Add a batch's cost, metrics and statistics to the account."""
         metrics, statistics = self.objective.metrics(batch), self.objective.statistics(batch)
+        if start is not None:
+            then = cost.new_tensor(start)
+            apart = metrics["logps/chosen"] - metrics["logps/rejected"] - (then[:, 0] - then[:, 1])
+            metrics = {**metrics, "divergence/squared": apart.square() / 2}
         account.add(groups, cost, weight, metrics, statistics)
 
     def _cost(self, groups: list[Group], responses: Responses) -> tuple[Tensor, Tensor, Any]:
@@ -247,42 +258,68 @@ class Trainer:
     ) -> Iterator[tuple[list[int], Tensor, Tensor, Any]]:
         """Numbers of this rank's groups by micro-batch, with cost, weight and batch; under a cost
         of the whole batch those of all groups, `batch_size` at a time, on every rank."""
+        for numbers, some, responses in self._responded(groups, world):
+            yield numbers, *self._cost(some, responses)
+
+    def _responded(
+        self, groups: Sequence[Group], world: World
+    ) -> Iterator[tuple[list[int], list[Group], Responses]]:
         size, budget = self.settings.batch_size, self.settings.max_tokens_per_batch
         if self.objective.scope == "batch":
             check_rows(groups, self.objective)
             for start in range(0, len(groups), size):
                 chunk = list(groups[start : start + size])
                 whole = gather_batch(self.learner, chunk, world, budget)
-                numbers = list(range(start, start + len(chunk)))
-                yield numbers, *self._cost(chunk, whole.responses)
+                yield list(range(start, start + len(chunk))), chunk, whole.responses
             return
         own = mine(list(groups), world)
         for part in micro_batches([groups[i] for i in own], budget):
             some = [groups[own[i]] for i in part]
-            yield [own[i] for i in part], *self._cost(some, self.learner.respond(some))
+            yield [own[i] for i in part], some, self.learner.respond(some)
 
     @torch.no_grad()
-    def evaluate(self, groups: Sequence[Group]) -> dict[str, Any]:
+    def evaluate(
+        self, groups: Sequence[Group], start: Sequence[tuple[float, float]] | None = None
+    ) -> dict[str, Any]:
         """The objective on held-out groups: means with n, accuracies with intervals.
 
         Where a group's cost depends on the whole batch, the groups are taken `batch_size` at a
-        time, in their order, as training takes them; the last batch may be smaller."""
+        time, in their order, as training takes them; the last batch may be smaller.
+
+        Args:
+            start: log π₀ of each pair's chosen and rejected response, nats: then
+                `divergence/squared`, ½ (ρ_chosen − ρ_rejected)² with ρ = log π − log π₀, is there.
+        """
         account, means = Account(), Means()
         together = self.objective.scope == "batch"
         for part, cost, weight, batch in self._priced(groups, self.world):
             if self.world.first or not together:
-                self._note(account, [groups[i] for i in part], cost, weight, batch)
+                first = None if start is None else [start[i] for i in part]
+                self._note(account, [groups[i] for i in part], cost, weight, batch, first)
         for entry in account.read():
             tell(entry, means, Means())
         merged = Means().merge(self.world.gather(means))
         return held_out_record(merged, self.step)
 
     @torch.no_grad()
-    def per_group(self, groups: Sequence[Group], metric: str) -> list[float]:
-        """One metric of the objective for each group, in order; on this rank alone."""
-        found: dict[int, float] = {}
+    def per_group(self, groups: Sequence[Group]) -> dict[str, list[float]]:
+        """The objective's metrics, each for every group, in order; on this rank alone."""
+        found: dict[str, list[float]] = {}
         for part, _, _, batch in self._priced(groups, World()):
-            values = self.objective.metrics(batch)[metric].tolist()
+            for name, values in self.objective.metrics(batch).items():
+                column = found.setdefault(name, [math.nan] * len(groups))
+                for place, value in zip(part, values.tolist(), strict=True):
+                    column[place] = value
+        return found
+
+    @torch.no_grad()
+    def pulls(self, groups: Sequence[Group]) -> list[float]:
+        """How hard each group pulls on the policy (`luce.train.pull`), in order; on this rank
+        alone."""
+        found: dict[int, float] = {}
+        for part, some, responses in self._responded(groups, World()):
+            sizes = [len(group.branches) for group in some]
+            values = pulls(responses, sizes, lambda given, some=some: self._cost(some, given)[0])
             found |= dict(zip(part, values, strict=True))
         return [found[i] for i in range(len(groups))]
 
