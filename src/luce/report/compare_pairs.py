@@ -69,7 +69,7 @@ def _held_out(first: Run, other: Run, run: int) -> list[Difference]:
     formula = first.get("objective.formula")
     if formula is not None and formula == other.get("objective.formula"):
         margins = [b["margin"] - a["margin"] for a, b in pairs]
-        found += _difference("margin", "held-out margin", "of the score", run, margins, prompts)
+        found += _difference("margin", "held-out margin", "score", run, margins, prompts)
     return found
 
 

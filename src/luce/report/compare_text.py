@@ -6,7 +6,7 @@ from luce.report.compare import Comparison
 from luce.report.numbers import count
 
 WIDTH = 80
-TITLE = 33
+TITLE = 30
 """Columns of what is compared; the rest is the runs'."""
 
 
