@@ -123,3 +123,16 @@ def test_a_full_disk_is_something_the_user_can_mend(monkeypatch, capsys, error):
     assert run(["check", "recipe.yaml"]) == 2
     said = capsys.readouterr().err
     assert str(error) in said and "Make room" in said and "internal" not in said
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_memory_that_ran_out_is_something_the_user_can_mend(monkeypatch, capsys, error):
+    def fail(*given, **named):
+        raise error
+
+    monkeypatch.setattr("luce.recipe.check.check_command", fail)
+    assert run(["check", "recipe.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert f"memory ran out ({error})" in said and "Lower train.max_tokens_per_batch" in said

@@ -47,6 +47,12 @@ COMMANDS = {
 FULL = ("No space left on device", "Disk quota exceeded")
 """What is said, through whatever library, where a disk or a person's share of it is full."""
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+LESS_MEMORY = (
+    "Lower train.max_tokens_per_batch or data.max_length, or set train.gradient_checkpointing; "
+    "`luce train --dry-run` tells what a run takes."
+)
+
 EPILOGUE = "`luce COMMAND --help` says more. `--debug` anywhere shows the traceback of an error."
 
 
@@ -89,6 +95,8 @@ def run(arguments: Sequence[str]) -> int:
         what = str(error).partition("\n")[0]
         if any(full in what for full in FULL):
             return _fail(f"{what}. Make room, then go on.", 2, debug)
+        if isinstance(error, MemoryError) or any(out in what for out in OUT_OF_MEMORY):
+            return _fail(f"memory ran out ({what}). {LESS_MEMORY}", 2, debug)
         what = f"internal error: {type(error).__name__}: {what}"
         return _fail(f"{what}; run again with --debug to see where.", 1, debug)
 

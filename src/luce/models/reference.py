@@ -24,6 +24,7 @@ from torch import Tensor
 from luce.errors import ModelError, ReferencePolicyError
 from luce.files import write_atomic, write_json
 from luce.models import network
+from luce.models.out_of_memory import blamed
 from luce.models.policy import CausalPolicy, Distribution, HeadMode, load_policy
 from luce.types import Branch, Group, Packed
 
@@ -260,7 +261,8 @@ def compute_reference(
     for part in _rows(groups, max_tokens):
         if not all(group in cache for group in part):
             packed = pack(part)
-            values = reference.log_probs(packed).float().cpu().numpy()
+            with blamed(part):
+                values = reference.log_probs(packed).float().cpu().numpy()
             branches = [(group, branch) for group in part for branch in group.branches]
             ends = np.cumsum(packed.lengths.cpu().numpy())[:-1]
             for (group, branch), own in zip(branches, np.split(values, ends), strict=True):

@@ -288,7 +288,9 @@ def doubts(objective: CostFunction, data: Data) -> list[str]:
 
 def refuse_used_folder(folder: Path, resume: bool) -> None:
     """Raise where a folder holds a run already and nobody asked to resume it."""
-    if not resume and (folder / "manifest.json").exists():
+    # checkpoints that are left of a run are as good as the run: a new one would be mixed with it
+    used = (folder / "manifest.json").exists() or any(folder.glob("checkpoints/step-*"))
+    if not resume and used:
         raise RecipeError(
             f"{folder}: holds a run already. Add --resume to go on with it, or set another "
             "output_dir."
