@@ -32,17 +32,17 @@ LIKES = ("short", "long")
 Arm = tuple[str, str, str]
 """Annotator, rule of the labels, score of the model."""
 LOW: dict[Arm, float] = {
-    ("short", EQ_9, EQ_9): 15,
-    ("short", EQ_26, EQ_26): 15,
-    ("short", EQ_9, EQ_26): 9,
-    ("long", EQ_9, EQ_26): 9,
+    ("short", EQ_9, EQ_9): 15.0,
+    ("short", EQ_26, EQ_26): 15.0,
+    ("short", EQ_9, EQ_26): 9.0,
+    ("long", EQ_9, EQ_26): 9.0,
 }
 """Mean length has to be below."""
 HIGH: dict[Arm, float] = {
-    ("long", EQ_9, EQ_9): 24,
-    ("long", EQ_26, EQ_26): 24,
-    ("short", EQ_26, EQ_9): 27,
-    ("long", EQ_26, EQ_9): 27,
+    ("long", EQ_9, EQ_9): 24.0,
+    ("long", EQ_26, EQ_26): 24.0,
+    ("short", EQ_26, EQ_9): 27.0,
+    ("long", EQ_26, EQ_9): 27.0,
 }
 """Likewise above."""
 SLACK = 2.0
@@ -102,7 +102,7 @@ def _checks(means: Means, whole: Float[Tensor, " seeds"], quick: bool) -> tuple[
             # by log p long texts nearly always lose: few judgements tell little of the annotator
             checks.append(above(f"{what}, less `whole`", over_seeds(values - whole), 0.0))
         else:
-            checks.append(above(what, over_seeds(values), HIGH[arm] - (SLACK if quick else 0)))
+            checks.append(above(what, over_seeds(values), HIGH[arm] - (SLACK if quick else 0.0)))
     return tuple(checks)
 
 
@@ -171,5 +171,9 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="By log p long texts lose nearly always: it takes many judgements until an annotator who "
+    "likes them is heard.",
+    cpu_s=(380, 57),
     on_text=run_on_text,
 )

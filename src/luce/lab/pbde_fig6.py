@@ -66,6 +66,9 @@ class Bounds:
     lukewarm: float = 0.22
 
 
+MADE = Bounds(short=0.6, lukewarm=0.18)
+"""On the grammar, where theory says above ½ of `short` and that M stays: he has seen neither M nor
+L, and made sentences hardly differ in what a token costs."""
 SMALL = Bounds(short=0.6, ratio=3.0, middle=0.09, lukewarm=0.18)
 """Of a quick run."""
 
@@ -88,19 +91,19 @@ class Seed:
 def run(seeds: int, quick: bool) -> Result:
     """`seeds` times three models on the built-in grammar; a `quick` run has fewer steps, texts and
     units, and is held to wider bounds."""
-    return on(built_in(), seeds, quick)
+    return on(built_in(), seeds, quick, MADE)
 
 
 def run_on_text(seeds: int, quick: bool, sentences: Sequence[str]) -> Result:
     """The same on sentences of the user's."""
-    return on(corpus(sentences, "the sentences given"), seeds, quick)
+    return on(corpus(sentences, "the sentences given"), seeds, quick, Bounds())
 
 
-def on(of: Corpus, seeds: int, quick: bool) -> Result:
-    """The experiment on a corpus."""
+def on(of: Corpus, seeds: int, quick: bool, bounds: Bounds) -> Result:
+    """The experiment on a corpus; the bounds are those of a full run."""
     with one_thread():
         found = [measure(prepare(seed, QUICK if quick else Plan(), of)) for seed in range(seeds)]
-    checks = _checks(found, SMALL if quick else Bounds())
+    checks = _checks(found, SMALL if quick else bounds)
     with library_style():
         figures = {"lengths": _figure(found)}
     tables = {"preferences": _preferences(found), "lengths": _lengths(found)}
@@ -257,5 +260,9 @@ EXPERIMENT = Experiment(
     run=run,
     seeds=3,
     quick_seeds=3,
+    verdict="holds",
+    stops="It takes the factor that eq. 26 to 28 leave out: the longest text, here 32 tokens. By "
+    "the printed formulas all are nearly indifferent.",
+    cpu_s=(250, 44),
     on_text=run_on_text,
 )
