@@ -7,9 +7,10 @@ import pytest
 from luce.cli.catalog import Kind
 from luce.cli.main import run
 from luce.data.formats import FORMATS
+from luce.diagnostics.cards import DIAGNOSTICS
 from luce.objectives.cards import TABLES
 
-NAMES = {**TABLES, "formats": FORMATS}
+NAMES = {**TABLES, "formats": FORMATS, "diagnostics": DIAGNOSTICS}
 GROUPED = ("objectives", "formats")
 
 

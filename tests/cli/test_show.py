@@ -127,3 +127,16 @@ def test_a_plot_is_written_beside_the_card(capsys, tmp_path):
     data = file.read_bytes()
     width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
     assert data.startswith(PNG) and (width, height) == (1728, 560) and len(data) > 10_000
+
+
+def test_a_diagnostic_has_a_card(capsys):
+    assert run(["show", "diagnostics/displacement"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Likelihood displacement") and "arXiv:2410.08847" in said
+    assert max(map(len, said.splitlines())) <= 80
+    assert run(["show", "diagnostics/displacement", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "displacement"
+    assert run(["show", "diagnostics/displace"]) == 2
+    assert "Did you mean 'displacement'?" in capsys.readouterr().err
+    assert run(["show", "diagnostics/length", "--plot", "x.png"]) == 2
+    assert "for objectives" in capsys.readouterr().err

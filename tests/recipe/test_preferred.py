@@ -1,5 +1,6 @@
 """The win rate of a trained policy over the one it started as, by an annotator of the recipe."""
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -33,6 +34,36 @@ def mine(tmp_path, monkeypatch):
     Path("short_judge.py").write_text(MINE)
     monkeypatch.delitem(sys.modules, "short_judge", raising=False)
     return "short_judge:short"
+
+
+def test_people_compare_the_samples(recipe, tmp_path, monkeypatch, capfd):
+    pytest.importorskip("fastapi")
+    from luce.annotate.server import Store, Verdict
+    from luce.annotate.server import people as module
+
+    place, numbers = tmp_path / "votes.sqlite", itertools.count()
+
+    def vote(seconds: float) -> None:
+        """Somebody judges what waits: the first response is better."""
+        store = Store(place)
+        while (shown := store.next("anna", False)) is not None:
+            verdict = Verdict("ranked", (1, 2)).placed(shown.order, back=True)
+            store.vote("anna", shown.task, f"anna-{next(numbers):016d}", verdict)
+        store.close()
+
+    monkeypatch.setattr(module.time, "sleep", vote)
+    recipe["evaluate"] |= {"annotator": f"people:{place}", "sample_prompts": 4}
+    folder = train_run(recipe)
+    rate = json.loads((folder / "evaluation.json").read_text())["win_rate"]
+    assert rate["value"] == 1.0 and rate["annotator"] == f"people:{place}"
+    assert f"luce annotate --store {place}" in capfd.readouterr().err
+
+
+def test_people_have_no_kind_of_a_model(recipe, tmp_path):
+    place = tmp_path / "v.sqlite"
+    recipe["evaluate"] |= {"annotator": f"people:{place}", "annotator_kind": "reward"}
+    with pytest.raises(RecipeError, match="reward is a kind of models"):
+        train_run(recipe)
 
 
 def samples(folder):

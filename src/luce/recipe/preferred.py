@@ -1,6 +1,7 @@
 """Whom an annotator prefers on the prompts of a run: the trained policy or the initial one."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,12 +14,17 @@ from luce.evaluate import Generation, win_rate_of_preferences
 from luce.evaluate.length_controlled import length_controlled_win_rate
 from luce.evaluate.length_controlled_result import JudgedPair
 from luce.objectives.own import is_own
+from luce.recipe.annotate import need_server
 from luce.recipe.eval_grader import Grader, GraderSettings, Kind, load_grader, prefers
 from luce.recipe.judge import own_annotator
 from luce.recipe.prepare import Data, data_settings
 from luce.recipe.sampling import groups_for_samples
 from luce.recipe.schema import Recipe
 from luce.types import Annotator, Comparison, Group, Place, Text
+
+
+PEOPLE = "people:"
+"""Before the name of a store of votes."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +50,31 @@ class Opened:
 
 
 def open_annotator(name: str, kind: Kind | None = None) -> Opened:
-    """Load an annotator that a recipe names: a model, or `module:function`. A function of a prompt
-    and responses grades, one of comparisons compares.
+    """Load an annotator that a recipe names: a model, `module:function`, or `people:FILE`, the store
+    of a page of `luce annotate`. A function of a prompt and responses grades, one of comparisons
+    compares; people are waited for.
 
     Raises:
         LuceError: it is not there, or cannot be what it is said to be.
     """
+    if name.startswith(PEOPLE):
+        return Opened(_people(name.removeprefix(PEOPLE), kind))
     if not is_own(name):
         grader = load_grader(GraderSettings(name, kind))
         rewards = None if grader.probabilities else grader.grade
         return Opened(prefers(grader), rewards, grader.members)
     return of_function(name, own_annotator(name))
+
+
+def _people(store: str, kind: Kind | None) -> Annotator:
+    if kind is not None:
+        raise LuceError(
+            f"annotator_kind: {kind} is a kind of models, and {PEOPLE}{store} is people."
+        )
+    need_server()
+    from luce.annotate.server import People
+
+    return People(store, told=lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def of_function(name: str, given: Callable[..., Any]) -> Opened:

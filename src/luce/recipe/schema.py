@@ -146,7 +146,8 @@ class Evaluate(Section):
     temperature: float = Field(default=1.0, ge=0.0, description="0 is greedy")
     annotator: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
-        description="who compares these samples: a reward or pairwise model, or module:function",
+        description="who compares these samples: a reward or pairwise model, module:function, or "
+        "people:FILE",
     )
     annotator_kind: Literal["reward", "pairwise", "policy"] | None = Field(
         default=None, description="of that model, where it does not say so itself"
@@ -234,7 +235,8 @@ class Online(Section):
     top_p: float = Field(default=1.0, gt=0.0, le=1.0, description="of the samples")
     max_new_tokens: Positive = Field(default=128, description="of a sample")
     annotator: str = Field(
-        min_length=1, description="who judges: a reward or pairwise model, or module:function"
+        min_length=1,
+        description="who judges: a reward or pairwise model, module:function, or people:FILE",
     )
     annotator_kind: Literal["reward", "pairwise", "policy"] | None = Field(
         default=None, description="of that model, where it does not say so itself"

@@ -1,7 +1,7 @@
 """People as an annotator: comparisons go to the page, and their votes come back."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from luce.annotate.server.records import records
@@ -23,6 +23,7 @@ class People:
         settings: how tasks are given out; None: as the file has it, or the defaults.
         wait_s: how long to wait for all votes on one call's comparisons; None: for ever.
         look_s: seconds from one look to the next.
+        told: gets a line when a call begins to wait.
 
     Raises:
         LuceError: see `Store`.
@@ -34,10 +35,12 @@ class People:
         settings: Settings | None = None,
         wait_s: float | None = None,
         look_s: float = 1.0,
+        told: Callable[[str], None] = lambda line: None,
     ):
         if settings is None and not Path(store).exists():
             settings = Settings()
         self.store, self.wait_s, self.look_s = Store(store, settings), wait_s, look_s
+        self.place, self.told = Path(store), told
 
     def __call__(self, comparisons: Sequence[Comparison]) -> list[float]:
         """P(a ≻ b) of each comparison.
@@ -48,11 +51,18 @@ class People:
         tasks = [Task(c.prompt, (c.a, c.b)) for c in comparisons]
         self.store.add({task.id: task for task in tasks}.values())
         until = None if self.wait_s is None else time.monotonic() + self.wait_s
+        waits = False
         while True:
             said = self._said({task.id for task in tasks})
             missing = sum(task.id not in said for task in tasks)
             if not missing:
                 return [said[task.id] for task in tasks]
+            if not waits:
+                self.told(
+                    f"{self.place}: {missing:,} comparisons wait for people. They judge on the "
+                    f"page of `luce annotate --store {self.place}`."
+                )
+                waits = True
             if until is not None and time.monotonic() >= until:
                 raise LuceError(
                     f"{missing:,} of {len(tasks):,} comparisons are not judged after "
