@@ -9,8 +9,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-# tests are imported by path; this is where `fault_bench` is found
-sys.path.insert(0, str(Path(__file__).parent))
+# tests are imported by path; these are the places of `fault_bench`, `judge_server` and
+# `annotation_client`
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), *(str(HERE.parent / "annotate" / name) for name in ("judge", "server"))]
 
 from fault_bench import Bench, in_process  # noqa: E402
 
