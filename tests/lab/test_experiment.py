@@ -28,7 +28,8 @@ def planted(passes, seen=None):
         )
         return lab.Result((check,), {"line": figure}, {"rows": [{"x": 1.5}]}, "It holds. " * 20)
 
-    return lab.Experiment("planted", "A claim. " * 15, "A paper, eq. 1", body, 9, 4)
+    words = ("planted", "A claim. " * 15, "A paper, eq. 1")
+    return lab.Experiment(*words, body, 9, 4, "holds", "It stops here.", (2, 1))
 
 
 @pytest.fixture

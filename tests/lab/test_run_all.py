@@ -30,9 +30,8 @@ def planted(name, passes=True, breaks=False, seen=None):
         check = lab.near("a number", Estimate(1.0, 0.5, 1.5, seeds), 1.0 if passes else 2.0, 0.1)
         return lab.Result((check,), {"line": figure}, {"rows": []}, f"What {name} found.")
 
-    return lab.Experiment(
-        name, f"A claim of {name}.", "A paper, eq. 1", body, 9, 4, "holds in part", "It stops & so."
-    )
+    words = (name, f"A claim of {name}.", "A paper, eq. 1")
+    return lab.Experiment(*words, body, 9, 4, "holds in part", "It stops & so.", (2, 1))
 
 
 def several(seen=None, **kinds):

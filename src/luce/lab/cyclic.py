@@ -341,6 +341,7 @@ def _triangle(axes: Axes) -> None:
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.set_xlim(-0.12, 1.12)
+    axes.set_ylim(-0.16, 1.02)
 
 
 def _cycles(seen: Sequence[Seen]) -> Figure:

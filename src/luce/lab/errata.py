@@ -70,7 +70,7 @@ ERRATA = (
         "eq. 26 to 28",
         "log p/|x|",
         "50 log p/|x| in the program; table 2 needs the factor",
-        ("pbde-errata", "pbde-table2"),
+        ("pbde-errata", "pbde-table2", "pbde-fig6"),
     ),
     Erratum(
         PBDE,

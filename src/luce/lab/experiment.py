@@ -102,9 +102,9 @@ class Experiment:
     run: Callable[[int, bool], Result] = field(repr=False)
     seeds: int
     quick_seeds: int
-    verdict: Verdict = "holds"
-    stops: str = ""
-    cpu_s: tuple[int, int] = (0, 0)
+    verdict: Verdict
+    stops: str
+    cpu_s: tuple[int, int]
     on_text: Callable[[int, bool, Sequence[str]], Result] | None = field(default=None, repr=False)
 
 
