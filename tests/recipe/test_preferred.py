@@ -62,7 +62,7 @@ def test_people_compare_the_samples(recipe, tmp_path, monkeypatch, capfd):
 def test_people_have_no_kind_of_a_model(recipe, tmp_path):
     place = tmp_path / "v.sqlite"
     recipe["evaluate"] |= {"annotator": f"people:{place}", "annotator_kind": "reward"}
-    with pytest.raises(RecipeError, match="reward is a kind of models"):
+    with pytest.raises(RecipeError, match="reward is a kind of models, not of people"):
         train_run(recipe)
 
 

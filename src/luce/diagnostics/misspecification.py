@@ -169,7 +169,7 @@ def _features(
         said[~part], told = margins[: len(others)], told + margins[len(others) :] / 2
     bags, seen = bag_features(train, held_out)
     columns = [(said, told), (_gaps(train), _gaps(held_out))]
-    rows, terms = (int(size) for size in np.shape(bags))
+    rows, terms = len(train), int(np.asarray(bags.sum(axis=0)).size)
     axes = min(AXES, rows - 1, terms - 1)
     if axes > 0 and bags.nnz:
         start = np.random.default_rng(seed).normal(size=min(rows, terms))

@@ -22,7 +22,6 @@ from luce.recipe.sampling import groups_for_samples
 from luce.recipe.schema import Recipe
 from luce.types import Annotator, Comparison, Group, Place, Text
 
-
 PEOPLE = "people:"
 """Before the name of a store of votes."""
 
@@ -50,9 +49,9 @@ class Opened:
 
 
 def open_annotator(name: str, kind: Kind | None = None) -> Opened:
-    """Load an annotator that a recipe names: a model, `module:function`, or `people:FILE`, the store
-    of a page of `luce annotate`. A function of a prompt and responses grades, one of comparisons
-    compares; people are waited for.
+    """Load an annotator that a recipe names: a model, `module:function`, or `people:FILE`, the
+    store of a page of `luce annotate`. A function of a prompt and responses grades, one of
+    comparisons compares; people are waited for.
 
     Raises:
         LuceError: it is not there, or cannot be what it is said to be.

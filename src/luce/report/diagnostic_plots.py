@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from luce.report.numbers import is_number, number
-from luce.report.plots import COLORS, FAINT, library_style
+from luce.report.plots import survival
+from luce.report.plots.style import COLORS, FAINT, canvas, legend_above, library_style
 from luce.report.run import Run
 
 FLOOR = 1e-3
@@ -22,19 +23,10 @@ MOST_DOTS = 500
 @contextmanager
 def _paper(x: str, y: str) -> Iterator[tuple[Figure, Axes]]:
     with library_style():
-        figure = Figure(figsize=(4.7, 2.9))
-        axes = figure.add_axes((0.175, 0.16, 0.80, 0.70))
-        axes.set_xlabel(x, labelpad=2)
-        axes.set_ylabel(y)
-        axes.yaxis.set_label_coords(-0.185, 0.5)
-        axes.tick_params(length=3, width=0.8, pad=3)
+        figure, axes = canvas(x, y)
         axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
         axes.set_axisbelow(True)
         yield figure, axes
-
-
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.215, 1.015), ncols=3, borderaxespad=0.2)
 
 
 def divergence_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | None:
@@ -56,7 +48,7 @@ def divergence_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | 
             axes.plot(steps, np.maximum(FLOOR, values), color=COLORS["rejected"], marker="s",
                       markersize=3.5, label="KL on own samples")  # fmt: skip
         axes.set_yscale("log")
-        _legend(axes)
+        legend_above(axes)
     told = [f"KL {number(values[-1])} nats" if values else "", f"½ squared loss {number(half[-1])}"
             if half else ""]  # fmt: skip
     return figure, "At the end: " + ", ".join(filter(None, told)) + "."
@@ -77,7 +69,7 @@ def displacement_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] 
         axes.plot(downs[some], ups[some], ".", color=COLORS["single"], markersize=3, alpha=0.6)
         axes.plot([downs.mean()], [ups.mean()], "D", color=COLORS["rejected"], markersize=6,
                   label="mean")  # fmt: skip
-        _legend(axes)
+        legend_above(axes)
     both = float(((ups < 0) & (downs < 0)).mean())
     return figure, (
         f"Mean change of chosen {number(float(ups.mean()))}, of rejected "
@@ -91,21 +83,19 @@ def _preferred_first(row: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def survival_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | None:
-    """S(t) before and after training; None where nothing was sampled."""
-    curves = entry.get("survival")
-    if not isinstance(curves, Mapping):
-        return None
-    with _paper("tokens", "share that goes on") as (figure, axes):
-        for name, color in (("before", COLORS["single"]), ("after", COLORS["rejected"])):
-            axes.step(curves[name]["tokens"], curves[name]["shares"], where="post", color=color,
-                      label=name)  # fmt: skip
-        axes.set_ylim(0, 1.03)
-        _legend(axes)
-    unended = [100 * curves[name]["unended"] for name in ("before", "after")]
-    return figure, (
-        f"At the token limit {unended[0]:.0f} % had not ended before training, "
-        f"{unended[1]:.0f} % after it."
-    )
+    """How long responses go on before and after training; None where nothing was sampled, or
+    nothing ended."""
+    sides: dict[str, tuple[np.ndarray, list[bool]]] = {}
+    for side in ("before", "after"):
+        tokens = [row.get(f"{side}_tokens") for row in run.samples]
+        ended = [row.get(f"{side}_ended") is True for row in run.samples]
+        if not all(map(is_number, tokens)) or not any(ended):
+            return None
+        sides[side] = np.array(tokens, float), ended
+    told = [f"{sum(not one for one in ended)} of {len(ended)} {side} training"
+            for side, (_, ended) in sides.items()]  # fmt: skip
+    figure = survival(sides, log=False)
+    return figure, "Had not ended at the token limit: " + ", ".join(told) + "."
 
 
 def gold_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | None:
@@ -127,7 +117,7 @@ def gold_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | None:
         other.tick_params(length=3, width=0.8, pad=3)
         axes.set_position((0.175, 0.16, 0.72, 0.70))
         other.set_position((0.175, 0.16, 0.72, 0.70))
-        _legend(axes)
+        legend_above(axes)
     return figure, (
         f"From √KL 0 to {number(float(far[-1]))}: win rate less one half from 0 to "
         f"{number(float(gold[-1]))}, held-out margin by {number(float(proxy[-1]))}."
@@ -136,22 +126,19 @@ def gold_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | None:
 
 def tastes_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | None:
     """Negative log-likelihood under one annotator and under two, with intervals."""
-    keys = {name: [f"{name}{end}" for end in ("_low", "", "_high")] for name in ("two", "one")}
-    if not all(is_number(entry.get(key)) for some in keys.values() for key in some):
+    rows = {"one annotator": "one", "two annotators": "two"}
+    keys = [f"{name}{end}" for name in rows.values() for end in ("", "_low", "_high")]
+    if not all(is_number(entry.get(key)) for key in keys):
         return None
-    rows = [(name, [float(entry[key]) for key in some]) for name, some in keys.items()]
     with _paper("nats a pair", "") as (figure, axes):
-        for place, (name, numbers) in enumerate(rows):
-            low, value, high = numbers
-            color = COLORS["single"] if name == "one" else COLORS["rejected"]
-            axes.plot([low, high], [place, place], color=color, linewidth=1.5)
-            axes.plot([value], [place], "o", color=color, markersize=6)
+        for place, (name, color) in enumerate((("two", "rejected"), ("one", "single"))):
+            low, value, high = (float(entry[f"{name}{end}"]) for end in ("_low", "", "_high"))
+            axes.plot([low, high], [place, place], color=COLORS[color], linewidth=1.5)
+            axes.plot([value], [place], "o", color=COLORS[color], markersize=6)
         axes.set_yticks([0, 1], ["two", "one"])
         axes.set_ylim(-0.7, 1.7)
-    told = [f"{name} annotators {number(numbers[1])}" for name, numbers in rows]
-    return figure, "Nats a pair: " + ", ".join(told).replace(
-        "one annotators", "one annotator"
-    ) + "."
+    told = [f"{title} {number(entry[name])}" for title, name in rows.items()]
+    return figure, f"Nats a pair: {', '.join(told)}."
 
 
 def pulls_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | None:
@@ -168,7 +155,7 @@ def pulls_plot(run: Run, entry: Mapping[str, Any]) -> tuple[Figure, str] | None:
             axes.hist(np.clip(side, edges[0], None) / top, bins=(edges / top).tolist(),
                       histtype="step", color=color, label=name)  # fmt: skip
         axes.set_xscale("log")
-        _legend(axes)
+        legend_above(axes)
     middles = [number(float(np.median(side))) for side in sides]
     return figure, f"Median pull at the start {middles[0]}, at the end {middles[1]}."
 
