@@ -67,9 +67,7 @@ def open_annotator(name: str, kind: Kind | None = None) -> Opened:
 
 def _people(store: str, kind: Kind | None) -> Annotator:
     if kind is not None:
-        raise LuceError(
-            f"annotator_kind: {kind} is a kind of models, and {PEOPLE}{store} is people."
-        )
+        raise LuceError(f"annotator_kind: {kind} is a kind of models, not of people ({store}).")
     need_server()
     from luce.annotate.server import People
 
