@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a check that failed or a fault in luce, 2 something the us
 interrupted.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -41,6 +42,7 @@ COMMANDS = {
     "list": ("luce.cli.catalog:list_names", "Names that a recipe can use."),
     "show": ("luce.cli.show:show", "An objective: formula, parameters, facts, pitfalls, source."),
     "beta": ("luce.cli.beta:beta", "β in the units of another objective."),
+    "doctor": ("luce.cli.doctor:doctor", "What this machine has, and whether luce works on it."),
 }
 """Command → where it lives, and its line in `luce --help`."""
 
@@ -69,6 +71,7 @@ def build_app() -> App:
     )
     for name, (place, line) in COMMANDS.items():
         app.command(place, name=name, help=line)
+    app.register_install_completion_command(help="Complete luce's commands in your shell.")
     return app
 
 
@@ -124,4 +127,7 @@ def main() -> None:
     # Threads that wait for each other by spinning cost a busy machine fifty times the work itself;
     # read by OpenMP when torch is loaded, so it is set before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without β ends no command
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
