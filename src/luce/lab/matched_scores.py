@@ -71,7 +71,9 @@ def on(of: Corpus, seeds: int, quick: bool) -> Result:
     with library_style():
         figures = {"lengths": _figure(means, whole)}
     checks = _checks(means, whole, quick)
-    return Result(checks, figures, {"mean_length": _table(means)}, _verdict(means, whole, quick))
+    passed = all(check.passed for check in checks)
+    verdict = _verdict(means, whole, quick, passed)
+    return Result(checks, figures, {"mean_length": _table(means)}, verdict)
 
 
 def over(values: Any) -> Float[Tensor, " seeds"]:
@@ -106,7 +108,7 @@ def _checks(means: Means, whole: Float[Tensor, " seeds"], quick: bool) -> tuple[
     return tuple(checks)
 
 
-def _verdict(means: Means, whole: Float[Tensor, " seeds"], quick: bool) -> str:
+def _verdict(means: Means, whole: Float[Tensor, " seeds"], quick: bool, passed: bool) -> str:
     told = {arm: f"{values.mean():.1f}" for arm, values in means.items()}
     return (
         (
@@ -115,7 +117,8 @@ def _verdict(means: Means, whole: Float[Tensor, " seeds"], quick: bool) -> str:
             if quick
             else ""
         )
-        + f"Holds: a model that had {whole.mean():.1f} tokens follows the annotator where its "
+        + ("Holds" if passed else "Does not hold throughout")
+        + f": a model that had {whole.mean():.1f} tokens follows the annotator where its "
         f"score is the rule of the labels, to {told['short', EQ_9, EQ_9]} and "
         f"{told['short', EQ_26, EQ_26]} for short, {told['long', EQ_9, EQ_9]} and "
         f"{told['long', EQ_26, EQ_26]} for long; also under eq. 9, where the annotator of long "

@@ -108,7 +108,9 @@ def on(of: Corpus, seeds: int, quick: bool, bounds: Bounds) -> Result:
         figures = {"lengths": _figure(found)}
     tables = {"preferences": _preferences(found), "lengths": _lengths(found)}
     told = "A quick run's models are smaller, and its bounds wider. " if quick else ""
-    return Result(checks, figures, tables, told + _verdict(found, of))
+    return Result(
+        checks, figures, tables, told + _verdict(found, of, all(check.passed for check in checks))
+    )
 
 
 def measure(start: Start) -> Seed:
@@ -183,7 +185,7 @@ def _checks(found: list[Seed], bounds: Bounds) -> tuple[Check, ...]:
     )
 
 
-def _verdict(found: list[Seed], of: Corpus) -> str:
+def _verdict(found: list[Seed], of: Corpus, passed: bool) -> str:
     def told(annotator: str, rule: str, question: str) -> str:
         return f"{_column(found, (annotator, rule, question)).mean():.2f}"
 
@@ -192,8 +194,8 @@ def _verdict(found: list[Seed], of: Corpus) -> str:
     printed = torch.stack([_column(found, k) for k in found[0].table if k[1] == PRINTED])
     return (
         f"On {of.origin} ({len(of.texts)} sentences; S, M, L: {small:.0%}, {medium:.0%}, "
-        f"{large:.0%}) the claims hold. By log p `long` prefers S to L with "
-        f"{told('long', EQ_9, 'S ≻ L')}; per token, times {LONGEST}, with "
+        f"{large:.0%}) {'the claims hold' if passed else 'not all holds'}. By log p `long` prefers "
+        f"S to L with {told('long', EQ_9, 'S ≻ L')}; per token, times {LONGEST}, with "
         f"{told('long', EQ_26, 'S ≻ L')}, and `short` with {told('short', EQ_26, 'S ≻ L')}. Two "
         f"annotators taken for one leave {middle[ANNOTATOR]:.0%} of M; one who likes both ends "
         f"leaves {middle[DENSITY]:.1%}: more data would not mend the first. It takes the factor "
