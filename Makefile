@@ -15,7 +15,7 @@ ifneq ($(TORCH),torch==2.13.0)
 PINS := $(VENV)/constraints.txt
 endif
 
-.PHONY: demo test check mutants docs setup format clean
+.PHONY: demo test check audit sbom mutants docs setup format clean
 
 demo: $(STAMP)
 	$(BIN)/luce demo --output-dir $(DEMO)
@@ -29,6 +29,19 @@ check: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --doctest-modules src/luce
+
+# tools that look at an environment, in one of their own
+TOOLS := build/tools
+$(TOOLS)/.installed: constraints.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet pip-audit cyclonedx-bom
+	touch $@
+
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/pip-audit -r constraints.txt --no-deps --disable-pip
+
+sbom: $(STAMP) $(TOOLS)/.installed
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json $(BIN)/python
 
 mutants: $(STAMP)
 	$(BIN)/python tests/mutants.py --jobs $(WORKERS)
