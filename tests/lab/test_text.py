@@ -233,7 +233,7 @@ def test_matched_scores_follow_the_annotator_and_labels_by_the_other_rule_do_not
         with text_annotators.one_thread():
             found = matched_scores.mean_lengths(start)
         means = {arm: torch.tensor([found[arm]] * 3).double() for arm in found}
-        checked = matched_scores._checks(means, whole, quick=True)
+        checked = matched_scores._checks(means, whole, quick=True, strict=False)
         return {check.what for check in checked if not check.passed}
 
     # with two layers of 16 the end that mismatched scores go to is not as far
@@ -243,7 +243,7 @@ def test_matched_scores_follow_the_annotator_and_labels_by_the_other_rule_do_not
     monkeypatch.setattr(matched_scores, "preferred", lambda rule, y: right(other[id(rule)], y))
     seen = checks()
     assert "long: labels by eq. 9, score eq. 26" in seen
-    assert "short: labels by eq. 9, score eq. 9" in seen and len(seen) >= 4
+    assert "short: labels by eq. 9, score eq. 9, less `whole`" in seen and len(seen) >= 4
 
 
 def test_two_annotators_leave_the_middle_and_one_density_does_not(start, monkeypatch):

