@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_bench import ANSWERS
 
+ANSWERED = "answered clearly"
+SAME = "survived with the same result"
+COUNTED = "counted and listed"
+ANSWERS = (ANSWERED, SAME, COUNTED)
 SECTIONS = {
     1: "Data",
     43: "Tokenizer and template",
