@@ -165,7 +165,7 @@ def test_ranks_see_the_same_batch_and_their_gradients_add_up(size):
     learner = ColumnLearner()
     for rank in range(size):
         others = {other: share for other, share in told.items() if other != rank}
-        batch = gather_batch(learner, groups, Rank(rank, size, others), 12)
+        batch = gather_batch(learner, groups, Rank(rank, size, others=others), 12)
         for name in ("policy", "lengths", "reference"):
             assert torch.equal(getattr(batch.responses, name), getattr(whole.responses, name))
         assert torch.equal(batch.responses.columns["kl"], whole.responses.columns["kl"])

@@ -39,6 +39,7 @@ NOT_IDENTITY = (
     "train.save_steps",
     "train.save_total_limit",
     "train.report_to",
+    "train.strategy",
     "evaluate.sample_prompts",
     "evaluate.max_new_tokens",
     "evaluate.temperature",

@@ -61,7 +61,8 @@ class Data:
 def train_settings(recipe: Recipe) -> TrainSettings:
     """The loop's settings out of the recipe."""
     values = recipe.train.model_dump()
-    values.pop("report_to")
+    for other in ("report_to", "strategy"):
+        values.pop(other)
     return TrainSettings(**values)
 
 

@@ -6,15 +6,18 @@
 Each stage leaves files, so a run that was killed anywhere goes on with `resume`.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from luce.data.template import Renderer
-from luce.errors import LuceError
+from luce.errors import LuceError, RecipeError
 from luce.files import write_atomic, write_json, write_jsonl
 from luce.models.policy import CausalPolicy, self_check
 from luce.models.policy_mixture import PolicyMixture
@@ -36,6 +39,7 @@ from luce.recipe.prepare import (
     doubts,
     first_batch,
     open_recipe,
+    policies_of,
     refuse_used_folder,
     train_settings,
 )
@@ -44,10 +48,11 @@ from luce.recipe.python import python_recipe
 from luce.recipe.reference import Reference, prepare_reference
 from luce.recipe.watch import Watch, check_watch
 from luce.report import Run, load_run, write_card, write_report
-from luce.train.distributed import World, join_world, leave_world
+from luce.train.distributed import World, join_world, leave_world, together
 from luce.train.fit import fit, locked, resumable
 from luce.train.learners import AnswerLearner, MixtureLearner, PolicyLearner, RewardLearner
 from luce.train.lines import RunFolder
+from luce.train.sharded import ShardedLearner
 from luce.train.sinks import ConsoleSink, Sink, tracker
 from luce.train.trainer import Trainer
 
@@ -103,19 +108,38 @@ def train_run(
     resolved = recipe if isinstance(recipe, Resolved) else load_recipe(recipe, overrides)
     check_fit(resolved.recipe, resolved.objective)
     folder = Path(resolved.recipe.output_dir)
-    world = join_world()
+    world = _world(resolved)
     console = console or Console(
         stderr=True, highlight=False, soft_wrap=True, quiet=not world.first
     )
-    try:
-        if not world.first:
-            with quick_products():
-                return _carry_out(resolved, folder, world, resume, allow_change, console)
-        refuse_used_folder(folder, resume)
-        with locked(folder), quick_products():
-            return _carry_out(resolved, folder, world, resume, allow_change, console)
-    finally:
-        leave_world(world)
+    with together(world), quick_products():
+        if world.first:
+            refuse_used_folder(folder, resume)
+        with locked(folder) if world.first else nullcontext():
+            _carry_out(resolved, folder, world, resume, allow_change, console)
+    leave_world(world)
+    return folder
+
+
+def _world(resolved: Resolved) -> World:
+    """The processes that train; with fsdp2 they go in lockstep.
+
+    Raises:
+        RecipeError: there is nothing that could be cut over these processes.
+    """
+    if resolved.recipe.train.strategy == "ddp":
+        return join_world()
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        raise RecipeError(
+            "recipe.train.strategy: fsdp2 cuts the weights over processes, and there is one. Start "
+            "with `torchrun --standalone --nproc-per-node 2 -m luce train`, or set `ddp`."
+        )
+    if policies_of(resolved.objective) is not None:
+        raise RecipeError(
+            f"recipe.train.strategy: {resolved.objective.name!r} trains several adapters on one "
+            "network, which fsdp2 does not cut. Set `ddp`."
+        )
+    return replace(join_world(), lockstep=True)
 
 
 def _carry_out(
@@ -125,7 +149,7 @@ def _carry_out(
     resume: bool,
     allow_change: Sequence[str],
     console: Console,
-) -> Path:
+) -> None:
     recipe, objective = resolved.recipe, resolved.objective
     console.print(f"{recipe.name}: {describe_resolved(resolved)}")
     check_annotator(recipe)
@@ -149,13 +173,15 @@ def _carry_out(
 
     trainer = _trainer(resolved, model, reference, data, world)
     try:
-        initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
+        with together(world), trainer.whole():
+            initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
         watch = None
         if recipe.evaluate.sample_steps is not None and isinstance(model, CausalPolicy):
             watch = Watch(recipe, folder, model, renderer, data, trainer, initial)
-        start = log_probs_before(initial)
-        _fit(trainer, folder, data, resolved, same, resume, allow_change, console, watch, start)
-        best = watch.best() if watch is not None and world.first else None
+        start = world.gather(log_probs_before(initial))[0]
+        with together(world):
+            _fit(trainer, folder, data, resolved, same, resume, allow_change, console, watch, start)
+        best = watch.best() if watch is not None else None
         settle_weights(model, objective, trainer.running.values())
     except LuceError as error:
         if world.first:
@@ -163,21 +189,22 @@ def _carry_out(
             write_json(folder / "manifest.json", manifest | failed)
         raise
 
-    if world.first:
-        if best is not None:
-            console.print(f"best by {best['by']}: step {best['step']} of {trainer.step}")
-        off = export(folder, model, renderer, data, recipe)
-        console.print(f"{folder / 'model'}: saved, reloaded and compared (largest Δ {off:.1e})")
-        evaluation = evaluate_run(folder, model, trainer, renderer, data, recipe, initial, best)
-        finished = {"status": "finished", "steps": trainer.step, "reload_difference": off}
-        finished["exported_step"] = trainer.step if best is None else best["step"]
-        finished["model"] = manifest["model"] | {"hash": model.hash(), "heads": heads_facts(model)}
-        write_json(folder / "manifest.json", manifest | finished)
-        write_report(folder)
-        write_card(folder)
-        _tell_result(console, folder, evaluation)
+    with trainer.whole():
+        if world.first:
+            if best is not None:
+                console.print(f"best by {best['by']}: step {best['step']} of {trainer.step}")
+            off = export(folder, model, renderer, data, recipe)
+            console.print(f"{folder / 'model'}: saved, reloaded and compared (largest Δ {off:.1e})")
+            evaluation = evaluate_run(folder, model, trainer, renderer, data, recipe, initial, best)
+            finished = {"status": "finished", "steps": trainer.step, "reload_difference": off}
+            finished["exported_step"] = trainer.step if best is None else best["step"]
+            facts = {"hash": model.hash(), "heads": heads_facts(model)}
+            finished["model"] = manifest["model"] | facts
+            write_json(folder / "manifest.json", manifest | finished)
+            write_report(folder)
+            write_card(folder)
+            _tell_result(console, folder, evaluation)
     world.barrier()
-    return folder
 
 
 def _trainer(
@@ -202,6 +229,8 @@ def _trainer(
             reference.resident,
             reference.online,
         )
+    if world.lockstep:
+        learner = ShardedLearner(learner, model, world)
     return Trainer(learner, objective, data.train, settings, world)
 
 

@@ -124,6 +124,10 @@ class Train(Section):
     seed: int = Field(default=0, ge=0, lt=2**63, description="of order, dropout and sampling")
     bf16: bool = Field(default=False, description="bfloat16 autocast; the weights keep their dtype")
     gradient_checkpointing: bool = Field(default=False, description="recompute activations")
+    strategy: Literal["ddp", "fsdp2"] = Field(
+        default="ddp",
+        description="under torchrun: every process has the whole model, or a shard of it",
+    )
     max_tokens_per_batch: Positive = Field(default=8192, description="tokens in one forward pass")
     logging_steps: Positive = Field(default=1, description="steps between lines on the console")
     save_steps: Positive = Field(default=500, description="steps between checkpoints")

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save
 
 from luce.data.template import Renderer
@@ -124,7 +123,7 @@ class Watch:
 
     def best(self) -> dict[str, Any] | None:
         """The `best` entry of evaluation.json, for which the policy gets the weights of the best
-        step; None where it is not looked for."""
+        step, on every rank; None where it is not looked for."""
         settings = self.recipe.evaluate
         records = self._records()
         if settings.best is None or not records:
@@ -132,10 +131,7 @@ class Watch:
         found = max(records, key=self._rank)
         named = f"samples/{settings.best}"
         if found["step"] != self.trainer.step:
-            kept = load_file(self._place(found["step"]))
-            with torch.no_grad():
-                for name, parameter in self.trainer.learner.trainable().items():
-                    parameter.copy_(kept[name])
+            self.trainer.put(load_file(self._place(found["step"])))
         return {
             "by": settings.best,
             "step": found["step"],

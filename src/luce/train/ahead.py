@@ -14,10 +14,12 @@ from luce.types import Group, Responses
 
 @dataclass(frozen=True)
 class Part:
-    """A micro-batch: its groups, and what the learner has prepared of them, if it does."""
+    """A micro-batch: its groups, what the learner has prepared of them, if it does, and whether it
+    counts; one that does not is gone through because other ranks have more (`World.lockstep`)."""
 
     groups: list[Group]
     prepared: Any = None
+    counts: bool = True
 
     def respond(self, learner: Learner) -> Responses:
         """The responses of its groups; a LuceError names them where memory runs out."""
@@ -30,6 +32,21 @@ class Part:
 def mine(groups: list[Group], world: World) -> list[int]:
     """Numbers of the groups that this rank takes: ranks get the same tokens, as far as can be."""
     return balance([group.tokens for group in groups], world.size)[world.rank]
+
+
+def cut_for(groups: list[Group], world: World, budget: int) -> tuple[list[list[int]], int]:
+    """Numbers of the groups in each of this rank's micro-batches, and how many more there are on
+    the rank that has the most; 0 unless ranks go in lockstep."""
+    parts = balance([group.tokens for group in groups], world.size)
+    cuts = [micro_batches([groups[i] for i in own], budget) for own in parts]
+    own, cut = parts[world.rank], cuts[world.rank]
+    most = max(map(len, cuts)) if world.lockstep else len(cut)
+    return [[own[i] for i in numbers] for numbers in cut], most - len(cut)
+
+
+def smallest(groups: list[Group]) -> list[Group]:
+    """What a rank goes through that has nothing left to do."""
+    return [min(groups, key=lambda group: group.tokens)]
 
 
 class Ahead:
@@ -73,9 +90,10 @@ class Ahead:
 
     def _prepare(self, step: int) -> list[Part]:
         groups = self.groups(step)
-        own = [groups[i] for i in mine(groups, self.world)]
-        parts = [[own[i] for i in numbers] for numbers in micro_batches(own, self.budget)]
+        cut, idle = cut_for(groups, self.world, self.budget)
+        parts = [([groups[i] for i in numbers], True) for numbers in cut]
+        parts += [(smallest(groups), False)] * idle
         learner = self.learner
         if not isinstance(learner, PreparedLearner):
-            return [Part(part) for part in parts]
-        return [Part(part, learner.prepare(part)) for part in parts]
+            return [Part(part, None, counts) for part, counts in parts]
+        return [Part(part, learner.prepare(part), counts) for part, counts in parts]

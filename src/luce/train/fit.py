@@ -119,8 +119,9 @@ def fit(
             if held_out and (due or last):
                 yield write(trainer.evaluate(held_out, start))
             if watcher is not None and watcher.due(step, last):
-                if world.first:
-                    yield write(watcher.look())
+                with trainer.whole():
+                    if world.first:
+                        yield write(watcher.look())
                 world.barrier()
             if step % settings.save_steps == 0 or last or stop["now"]:
                 _save(trainer, folder, identity)
@@ -143,8 +144,8 @@ def _steps(trainer: Trainer, folder: RunFolder) -> Iterator[dict[str, Any]]:
 
 
 def _save(trainer: Trainer, folder: RunFolder, identity: Mapping[str, Any]) -> None:
+    tensors, values = trainer.state()
     if trainer.world.first:
-        tensors, values = trainer.state()
         keep = trainer.settings.save_total_limit
         save_checkpoint(folder.checkpoints, trainer.step, tensors, values, identity, keep)
     trainer.world.barrier()

@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from luce.data.pack import micro_batches
-from luce.train.ahead import mine
+from luce.train.ahead import cut_for, smallest
 from luce.train.distributed import World
 from luce.train.learner import Learner
 from luce.types import Group, Responses
@@ -34,12 +33,14 @@ class Part:
         seed: of its dropout masks, which must be the same whenever it is made; None: not seeded.
         leaves: its token values, cut off the learner, as the cost sees them.
         graph: the same as the learner gave them, where they were kept.
+        counts: False of one that is made because other processes have more (`World.lockstep`).
     """
 
     groups: list[Group]
     seed: int | None
     leaves: Responses
     graph: Responses | None
+    counts: bool = True
 
     def backward(self, learner: Learner, gradients: Sequence[Tensor | None]) -> None:
         """Carry the gradients of `values(leaves)` into the learner's parameters."""
@@ -77,10 +78,13 @@ class GlobalBatch:
     def backward(self, learner: Learner, total: Tensor) -> None:
         """Add ∂total/∂θ to the learner's gradients, as far as it goes through this process's
         groups; summed over processes it is the gradient of the step."""
-        leaves = [value for part in self.parts for value in values(part.leaves)]
+        own = [part for part in self.parts if part.counts]
+        leaves = [value for part in own for value in values(part.leaves)]
         found = iter(torch.autograd.grad(total, leaves, allow_unused=True) if leaves else ())
-        for part in self.parts:
+        for part in own:
             part.backward(learner, [next(found) for _ in values(part.leaves)])
+        for part in self.parts[len(own) :]:
+            part.backward(learner, [torch.zeros_like(value) for value in values(part.leaves)])
 
 
 def gather_batch(
@@ -100,15 +104,17 @@ def gather_batch(
         budget: input tokens of a micro-batch.
         seed: of dropout; a micro-batch draws the same masks whenever it is made.
     """
-    own = mine(list(groups), world)
-    cut = [[own[i] for i in part] for part in micro_batches([groups[i] for i in own], budget)]
+    cut, idle = cut_for(list(groups), world, budget)
+    every = [[groups[i] for i in positions] for positions in cut]
+    if torch.is_grad_enabled():  # in evaluation every process has the whole weights
+        every += [smallest(list(groups))] * idle
     parts = []
-    for number, positions in enumerate(cut):
-        some = [groups[i] for i in positions]
+    for number, some in enumerate(every):
         masks = None if seed is None else (seed + number * 1_000_000_007) % 2**63
         made = _respond(learner, some, masks)
-        parts.append(Part(some, masks, _apart(made), made if len(cut) == 1 else None))
-    leaves = _join([part.leaves for part in parts]) if parts else None
+        kept = made if len(every) == 1 else None
+        parts.append(Part(some, masks, _apart(made), kept, counts=number < len(cut)))
+    leaves = _join([part.leaves for part in parts[: len(cut)]]) if cut else None
     told = ([i for positions in cut for i in positions], leaves and _moved(leaves, "cpu"))
     device = next(iter(learner.trainable().values())).device
     rows, shares = [], []

@@ -8,11 +8,13 @@ depends on the whole batch, the step goes through `luce.train.global_batch` to t
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from luce.data.pack import micro_batches
 from luce.errors import DataError, NonFiniteError
@@ -27,6 +29,7 @@ from luce.train.metrics import Means, held_out_record
 from luce.train.order import rows_of_step, visits_of_step
 from luce.train.pull import pulls
 from luce.train.settings import TrainSettings
+from luce.train.sharded import cut_like, gradient_norm, local_gradients, whole, whole_tensor
 from luce.types import CostFunction, Group, Responses
 
 STATISTICS_MEMORY = 512
@@ -173,8 +176,9 @@ class Trainer:
         else:
             for part in ahead.take(self.step):
                 cost, weight, batch = self._cost(part.groups, part.respond(self.learner))
-                (cost * weight).sum().backward()
-                self._note(account, part.groups, cost, weight, batch)
+                ((cost * weight).sum() * float(part.counts)).backward()
+                if part.counts:
+                    self._note(account, part.groups, cost, weight, batch)
         entries = account.read()
         self._refuse_non_finite(
             [group for entry in entries for group in entry.groups],
@@ -235,23 +239,27 @@ class Trainer:
 
     def _scale_gradients(self, weight: float) -> float:
         """Turn summed gradients into those of the global mean, clip them; returns their norm."""
-        self.world.add_gradients(self.parameters.values())
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        parameters = list(self.parameters.values())
+        self.world.add_gradients(parameters)
+        gradients = local_gradients(parameters)
         torch._foreach_div_(gradients, weight)
-        norm = float(torch.nn.utils.get_total_norm(gradients))
+        norm = gradient_norm(parameters)
         if not norm < float("inf"):
-            named = ((n, p.grad) for n, p in self.parameters.items() if p.grad is not None)
-            name = first_non_finite(named)
+            names = [n for n, p in self.parameters.items() if p.grad is not None]
+            found = first_non_finite(zip(names, gradients, strict=True))
+            name = next(filter(None, self.world.gather(found)), None)
             what = f"the gradient of {name!r} is not finite" if name else "the gradient overflows"
             raise NonFiniteStep(
                 f"step {self.step + 1}: {what} (norm {norm}). No weight was changed. Lower "
                 "learning_rate, or train in float32."
             )
         if norm > self.settings.max_grad_norm:
-            torch.nn.utils.clip_grads_with_norm_(
-                self.parameters.values(), self.settings.max_grad_norm, torch.tensor(norm)
-            )
+            torch._foreach_mul_(gradients, self.settings.max_grad_norm / (norm + 1e-6))
         return norm
+
+    def whole(self) -> AbstractContextManager[None]:
+        """The learner with all of its weights on every rank, for a while; all ranks must enter."""
+        return whole(self.learner)
 
     def _priced(
         self, groups: Sequence[Group], world: World
@@ -292,10 +300,11 @@ class Trainer:
         """
         account, means = Account(), Means()
         together = self.objective.scope == "batch"
-        for part, cost, weight, batch in self._priced(groups, self.world):
-            if self.world.first or not together:
-                first = None if start is None else [start[i] for i in part]
-                self._note(account, [groups[i] for i in part], cost, weight, batch, first)
+        with self.whole():
+            for part, cost, weight, batch in self._priced(groups, self.world):
+                if self.world.first or not together:
+                    first = None if start is None else [start[i] for i in part]
+                    self._note(account, [groups[i] for i in part], cost, weight, batch, first)
         for entry in account.read():
             tell(entry, means, Means())
         merged = Means().merge(self.world.gather(means))
@@ -334,38 +343,51 @@ class Trainer:
         return worst
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that a resumed run needs: tensors by name, and plain values."""
-        tensors = {f"weights.{name}": p.detach() for name, p in self.parameters.items()}
+        """Everything that a resumed run needs: tensors by name, whole, and plain values. All ranks
+        must ask."""
+        tensors = {f"weights.{n}": whole_tensor(p.detach()) for n, p in self.parameters.items()}
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{name}.{key}"] = torch.as_tensor(value)
+                tensors[f"optimizer.{name}.{key}"] = whole_tensor(torch.as_tensor(value))
         return tensors, {"step": self.step, "running": self.running.sums}
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Stand where `state` was taken."""
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[f"weights.{name}"])
+        self.put({name: tensors[f"weights.{name}"] for name in self.parameters})
         for name, parameter in self.parameters.items():
             prefix = f"optimizer.{name}."
             found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             if found:
                 self.optimizer.state[parameter] = {
-                    key: value.clone() if key == "step" else value.to(parameter.device).clone()
+                    key: value.clone() if key == "step" else cut_like(value, parameter)
                     for key, value in found.items()
                 }
         self.step = int(values["step"])
         self.running = Running({k: (float(a), float(b)) for k, (a, b) in values["running"].items()})
 
+    def put(self, weights: Mapping[str, Tensor]) -> None:
+        """Take these weights, whole and by name, the same on all ranks."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(cut_like(weights[name], parameter))
+
 
 def _adamw(parameters: Mapping[str, torch.nn.Parameter], s: TrainSettings) -> torch.optim.AdamW:
-    matrices = [p for p in parameters.values() if p.ndim >= 2]
-    others = [p for p in parameters.values() if p.ndim < 2]
+    # matrices decay and vectors do not; those that are cut and those that are not do not mix
+    kinds = [(decay, cut) for cut in (False, True) for decay in (True, False)]
+    groups = [
+        {
+            "params": [
+                p
+                for p in parameters.values()
+                if (p.ndim >= 2, isinstance(p, DTensor)) == (decay, cut)
+            ],
+            "weight_decay": s.weight_decay if decay else 0.0,
+        }
+        for decay, cut in kinds
+    ]
     return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": s.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
+        [group for group in groups if group["params"]],
         lr=s.learning_rate,
         betas=(s.adam_beta1, s.adam_beta2),
         eps=s.adam_epsilon,
