@@ -21,7 +21,7 @@ from luce.recipe.initial import check_step_0
 from luce.recipe.load import Resolved
 from luce.recipe.prepare import open_recipe, train_settings
 from luce.recipe.reference import prepare_reference
-from luce.recipe.run import _check_layout, _tell_data, _trainer
+from luce.recipe.run import check_layout, make_trainer, tell_data
 from luce.recipe.sampling import (
     Answers,
     answer,
@@ -129,7 +129,7 @@ class Bench:
         self.recipe, self.world = recipe, World()
         self.imitates = resolved.objective.structure == "demonstration"
         self.model, self.renderer, data = open_recipe(resolved)
-        _tell_data(console, data)
+        tell_data(console, data)
         if not data.train:
             raise RecipeError("recipe.data: no rows to train on are left.")
         if not data.held_out:
@@ -137,7 +137,7 @@ class Bench:
                 "recipe.data.eval: null, and a probe looks at rows that are not trained on. Hold "
                 "some out, as in `data.eval=0.1`."
             )
-        _check_layout(console, self.model, data, recipe.train.max_tokens_per_batch)
+        check_layout(console, self.model, data, recipe.train.max_tokens_per_batch)
         self.data = replace(data, held_out=data.held_out[:HELD_OUT])
         visited = self._visited(data.train)
         seen = replace(self.data, train=visited)
@@ -191,7 +191,7 @@ class Bench:
         )
 
     def _trainer(self, resolved: Resolved) -> Trainer:
-        return _trainer(resolved, self.model, self.reference, self.data, self.world)
+        return make_trainer(resolved, self.model, self.reference, self.data, self.world)
 
     def _weights(self) -> dict[str, torch.nn.Parameter]:
         return {k: p for k, p in self.model.trainable().items()}

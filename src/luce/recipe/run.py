@@ -155,10 +155,10 @@ def _carry_out(
     check_annotator(recipe)
     check_watch(recipe)
     model, renderer, data = open_recipe(resolved)
-    _tell_data(console, data)
+    tell_data(console, data)
     for doubt in doubts(objective, data):
         console.print(f"warning: {doubt}", markup=False)
-    _check_layout(console, model, data, recipe.train.max_tokens_per_batch)
+    check_layout(console, model, data, recipe.train.max_tokens_per_batch)
     reference = prepare_reference(recipe, objective, model, data, folder, world, console)
     manifest = build_manifest(
         resolved, model, renderer, data, reference.facts, reference.history_facts
@@ -171,7 +171,7 @@ def _carry_out(
         write_jsonl(folder / "rows.jsonl", data.ledger)
         write_json(folder / "manifest.json", manifest | {"status": "running"})
 
-    trainer = _trainer(resolved, model, reference, data, world)
+    trainer = make_trainer(resolved, model, reference, data, world)
     try:
         with together(world), trainer.whole():
             initial = _start(folder, model, trainer, renderer, data, resolved, reference, world)
@@ -207,13 +207,14 @@ def _carry_out(
     world.barrier()
 
 
-def _trainer(
+def make_trainer(
     resolved: Resolved,
     model: CausalPolicy | RewardModel,
     reference: Reference,
     data: Data,
     world: World,
 ) -> Trainer:
+    """What trains this recipe's model on its rows, at step 0."""
     objective, settings = resolved.objective, train_settings(resolved.recipe)
     if isinstance(model, RewardModel):
         learner = RewardLearner(model)
@@ -298,9 +299,10 @@ def _fit(
             sink.close()
 
 
-def _check_layout(
+def check_layout(
     console: Console, model: CausalPolicy | RewardModel, data: Data, budget: int
 ) -> None:
+    """Try the model's layout of rows on some of them, and tell it with its warnings."""
     if isinstance(model, CausalPolicy) and data.train:
         self_check(model, first_batch(data.train, budget))
     elif isinstance(model, RewardModel) and data.train:
@@ -310,7 +312,8 @@ def _check_layout(
     console.print(f"layout: {model.layout} ({model.layout_reason})")
 
 
-def _tell_data(console: Console, data: Data) -> None:
+def tell_data(console: Console, data: Data) -> None:
+    """What was read, and how many rows there are to train on."""
     for dataset in filter(None, (data.dataset, data.evaluation)):
         counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in dataset.counts.items())
         console.print(
