@@ -180,6 +180,6 @@ EXPERIMENT = Experiment(
     verdict="holds",
     stops="By log p long texts lose nearly always: it takes many judgements until an annotator who "
     "likes them is heard.",
-    cpu_s=(380, 57),
+    cpu_s=(254, 58),
     on_text=run_on_text,
 )
