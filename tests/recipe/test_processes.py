@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +73,30 @@ def test_a_folder_in_use_is_refused_by_all_processes_at_once(recipe, tmp_path):
     assert done.returncode != 0
     assert done.stderr.count("another process is using this folder") >= 1
     assert not (tmp_path / "run" / "manifest.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_killed_process_is_started_again_and_the_run_ends_the_same(recipe, tmp_path, strategy):
+    recipe["train"] |= {"max_steps": 60, "save_steps": 3, "strategy": strategy}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps(recipe))
+    launch(path, f"output_dir={tmp_path / 'calm'}", processes=2)
+    folder = tmp_path / "run"
+    options = ["--standalone", "--nproc-per-node=2", "--max-restarts=2"]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "luce", "train"]
+    process = subprocess.Popen(
+        [*command, str(path), "--resume"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    metrics = folder / "metrics.jsonl"
+    while not metrics.exists() or metrics.read_text().count("\n") < 12:
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    assert process.wait(timeout=300) == 0
+    for name in ("metrics.jsonl", "samples.jsonl", "evaluation.json", "model/model.safetensors"):
+        assert (folder / name).read_bytes() == (tmp_path / "calm" / name).read_bytes(), name
