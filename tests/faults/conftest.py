@@ -1,6 +1,7 @@
 """What every fault is put into, and what the page quotes."""
 
 import copy
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -70,7 +71,7 @@ def says(request, tmp_path):
 
     def keep(text: str) -> None:
         text = text.replace(f"{tmp_path}/", "").replace(str(tmp_path), "the folder")
-        text = " ".join(text.split())
+        text = re.sub(r"(127\.0\.0\.1):[0-9]+", r"\1:…", " ".join(text.split()))
         cut = text if len(text) <= LONGEST else text[: LONGEST - 2].rsplit(" ", 1)[0] + " …"
         request.node.user_properties.append(("says", cut))
 

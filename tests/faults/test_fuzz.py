@@ -165,7 +165,7 @@ def test_the_boundary_is_exact_and_text_stays_text(chatml_tokenizer: Any, times:
 RECIPE = {"model": {"path": "m"}, "data": {"path": "d"}, "objective": {"dpo": {"beta": 0.1}}}
 NAMES = st.sampled_from(
     "model data objective train evaluate online reference name output_dir path kind lora dpo ipo"
-    " kto simpo beta learning_rate batch_size epochs eval columns rounds annotator lr combine".split()
+    " kto simpo beta learning_rate batch_size epochs eval columns rounds annotator lr".split()
 )
 TREES = st.recursive(
     SCALARS,

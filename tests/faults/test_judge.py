@@ -78,7 +78,9 @@ PASSING = {
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(fault, id=name, marks=case(n, what=f"a judge's {what}", answer=COUNTED))
+        pytest.param(
+            fault, id=name, marks=case(n, what=f"a judge that answers with {what}", answer=COUNTED)
+        )
         for name, (n, what, fault) in PASSING.items()
     ],
 )

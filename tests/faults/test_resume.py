@@ -114,7 +114,7 @@ CHANGES = {
         {"train": {"learning_rate": 0.5}}, "train.learning_rate: 0.002 → 0.5"),
     "seed": ({"train": {"seed": 7}}, "train.seed: 0 → 7"),
     "batch size": ({"train": {"batch_size": 2}}, "train.batch_size: 4 → 2"),
-    "steps": ({"train": {"max_steps": 9}}, "train.max_steps: 1 → 9"),
+    "number of steps": ({"train": {"max_steps": 9}}, "train.max_steps: 1 → 9"),
     "max_length": ({"data": {"max_length": 99}}, "data.max_length: 128 → 99"),
 }  # fmt: skip
 
@@ -188,7 +188,7 @@ LIMITED = """
 import resource, sys
 import luce.recipe.run
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (size + (150 << 20),) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20),) * 2)
 from luce.cli.main import run
 sys.exit(run(sys.argv[1:]))
 """
@@ -197,7 +197,7 @@ sys.exit(run(sys.argv[1:]))
 @case(88, what="a limit on memory that a batch exceeds", answer=ANSWERED)
 def test_a_limit_on_memory(bench: Bench, says) -> None:
     rows = pairs(12)
-    rows[10]["chosen"][0]["content"] = "dog " * 100_000
+    rows[10]["chosen"][0]["content"] = "dog " * 50_000
     bench.put(rows)
     config = json.loads((bench.model / "config.json").read_text())
     config["max_position_embeddings"] = 1_000_000
@@ -231,6 +231,7 @@ def torchrun(bench: Bench, processes: int, *more: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @case(91, what="resumed on another number of processes", answer=SAME)
 def test_resumed_on_two_processes(bench: Bench, says) -> None:
     bench.set(train={"max_steps": 4, "save_steps": 2})
@@ -254,6 +255,5 @@ def test_one_process_dies(bench: Bench, says) -> None:
     os.kill(int(children[-1]), signal.SIGKILL)
     found: Ended = ended(process, 300)
     assert found.code != 0 and "local_rank: 1" in found.err and "SIGKILL" in found.err
-    (line,) = [line.strip() for line in found.err.splitlines() if "traceback" in line][:1]
     bench.train("--resume", "train.max_steps=30", "--allow-change", "train.max_steps").done()
-    says(f"torchrun: {line}; the rest end, and the run resumes")
+    says("torchrun names rank 1 and SIGKILL, and ends the others; the run resumes")
