@@ -1,11 +1,14 @@
 """The diagnostics of runs against exact policies, closed forms and hand counts."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from luce.diagnostics import saturation as saturation_module
 from luce.diagnostics.baselines import TokenPair
 from luce.diagnostics.calibration import calibration
 from luce.diagnostics.calibration_finding import calibration_finding
@@ -19,6 +22,7 @@ from luce.diagnostics.samples import mean_repetition, repetition, survival_curve
 from luce.diagnostics.saturation import saturation
 from luce.intervals import Estimate
 from luce.models.tabular import actions, divergence_of_pairs, survival
+from luce.objectives.presets import OBJECTIVES
 from luce.recipe.diagnose import DIAGNOSES
 from luce.recipe.schema import Recipe
 
@@ -217,3 +221,14 @@ class TestTastes:
         pairs = self.world(-1.0, 320)
         assert tastes(pairs[:100]) is None
         assert tastes(pairs, ["the same"] * 320) is None
+
+
+def test_what_remedies_name_is_there():
+    """Objectives, commands and recipe keys, in backquotes."""
+    texts = [path.read_text() for path in Path(saturation_module.__file__).parent.glob("*.py")]
+    named = {word for text in texts for word in re.findall(r"`([a-z_0-9]+)`", text)}
+    assert {"dpo_nll", "dpop", "rdpo", "ipo", "mixture"} <= named
+    assert {"dpo_nll", "dpop", "rdpo", "ipo", "mixture"} <= set(OBJECTIVES)
+    for text in texts:
+        for bare in re.findall(r"\((?:as )?([a-z]+_?dpo|[a-z]?ipo|rpo)\b", text):
+            assert bare in OBJECTIVES, bare

@@ -86,7 +86,7 @@ class Displacement:
                 f"Probability has left the data's good responses. {words}",
                 True,
                 "Lower the learning rate, raise beta, add a likelihood term on the chosen response "
-                "(as rpo or dpop do), or drop pairs whose responses are nearly the same.",
+                "(`dpo_nll`, `dpop`), or drop pairs whose responses are nearly the same.",
             )
         return Finding(words)
 

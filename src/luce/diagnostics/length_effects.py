@@ -75,7 +75,7 @@ class LengthEffects:
                 f"Nothing but length is seen to have been learned. {words}",
                 True,
                 "See whether the annotators favor length (`luce data check`); drop or reweight "
-                "pairs of very different length, or take a length-regularized objective (r_dpo).",
+                "pairs of very different length, or take a length-regularized objective (`rdpo`).",
             )
         return Finding(words)
 

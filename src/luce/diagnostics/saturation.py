@@ -76,7 +76,7 @@ class Saturation:
                 f"Most pairs give no gradient any more. {words}",
                 True,
                 "Train for fewer epochs or with a smaller learning rate, look for pairs that are "
-                "repeated (`luce data check`), or take a loss whose slope does not go out (ipo).",
+                "repeated (`luce data check`), or take a loss whose slope does not go out (`ipo`).",
             )
         return Finding(words)
 
