@@ -89,8 +89,8 @@ class Tastes:
                 f"pairs, the other in {100 * b:.0f} %. One policy for both pleases neither. "
                 f"{words}",
                 True,
-                "Fit a mixture (`luce annotators`, objective `mixture`), name the annotators in the "
-                "rows, or train on those whom you want to please.",
+                "Fit a mixture (`luce annotators`, objective `mixture`), name the annotators in "
+                "the rows, or train on those whom you want to please.",
             )
         return Finding(f"{words} That is no sign of two tastes.")
 
