@@ -20,12 +20,14 @@ class How:
         why: for the table that is printed.
         more: words behind the command, to make it smaller.
         code: the exit code that is right for the stand-in files.
+        late: in the slow suite only, whatever the way.
     """
 
     way: Way = "run"
     why: str = ""
     more: tuple[str, ...] = ()
     code: int = 0
+    late: bool = False
 
 
 FEWER_ONLINE = (
@@ -36,6 +38,7 @@ FEWER_ONLINE = (
     "online.max_new_tokens=4",
     "evaluate.sample_prompts=4",
     "train.batch_size=4",
+    "diagnose=[]",
 )
 FEWER_STEPS = ("train.max_steps=2", "evaluate.sample_prompts=2", "evaluate.max_new_tokens=4")
 FREE_PORT = ("--port", "0")
@@ -49,7 +52,7 @@ COVERED = {"docs/evaluation.md": EVAL_PAGE}
 """Pages all of whose commands are run by a test of their own, found there by the same rule."""
 
 LAB = How("slow", TAKES, ("--quick",))
-SMALL = How(more=FEWER_STEPS)
+SMALL = How(more=(*FEWER_STEPS, "diagnose=[]"))
 ROUND = How(more=FEWER_ONLINE)
 SERVED = How("serve", "serves until it is interrupted", FREE_PORT)
 
@@ -60,7 +63,7 @@ def usual(words: list[str]) -> How:
     stands."""
     verb, rest = words[1] if words[0] == "luce" else "", words[2:]
     if verb == "board" or (verb == "annotate" and rest[0] not in ("agreement", "export")):
-        return SERVED
+        return SERVED if "--port" not in rest else How("serve", SERVED.why, late=True)
     if verb == "train" and "--dry-run" not in rest:
         return SMALL
     if verb == "online":
@@ -71,31 +74,51 @@ def usual(words: list[str]) -> How:
         return How("slow", TAKES, ("--quick",) if "--quick" not in rest else ())
     if verb == "sweep" and "--dry-run" not in rest:
         return How("slow", TAKES, FEWER_STEPS)
+    if verb == "judge" and "--prompts" in rest:
+        return How(more=("--max-new-tokens", "4"))
+    if verb == "import" and "--out" in rest:
+        return How(more=("--overwrite",))
     if verb == "probe":
         return How("slow", TAKES, ("evaluate.sample_prompts=2", "evaluate.max_new_tokens=4"))
     return How()
 
 
+LATE = "one such command of the page is run in the quick suite"
 HOW: dict[tuple[str, str], How] = {
+    ("docs/online.md", "luce online recipes/rloo_tasks.yaml"): How(
+        "run", LATE, FEWER_ONLINE, late=True
+    ),
+    ("docs/online.md", "luce online recipes/ppo_tasks.yaml"): How(
+        "run", LATE, FEWER_ONLINE, late=True
+    ),
+    ("docs/faq.md", "luce train recipe.yaml objective=dpo_nll"): How(
+        "run", LATE, SMALL.more, late=True
+    ),
+    ("docs/guide_reference.md", "luce train recipe.yaml objective.dpo.beta=0.05"): How(
+        "run", LATE, SMALL.more, late=True
+    ),
     ("README.md", "make demo"): How(
         "elsewhere", "sets up an environment and trains for minutes; tests/recipe/test_demo.py"
     ),
+    ("README.md", "luce train recipe.yaml"): How(more=FEWER_STEPS),
     ("README.md", "make test"): How("elsewhere", "it is what runs this test"),
     ("README.md", "luce data check pairs.jsonl"): How(why=FINDS, code=1),
     (
-        "README.md",
-        "luce judge runs/recipe path/to/model --prompts prompts.jsonl --reward runs/rm",
-    ): How(more=("--max-new-tokens", "4")),
-    (
         "docs/annotate.md",
         "luce annotate new.jsonl old.jsonl --overlap 2 --dimensions helpful honest",
-    ): How("serve", SERVED.why, (*FREE_PORT, "--store", "second.sqlite")),
+    ): How("serve", SERVED.why, (*FREE_PORT, "--store", "second.sqlite"), late=True),
     (
         "docs/annotate.md",
         "luce annotate tasks.jsonl --checks obvious.jsonl --people anna ben cleo "
         "--adjudicators cleo --overlap 2",
-    ): How("serve", SERVED.why, (*FREE_PORT, "--store", "third.sqlite")),
+    ): How("serve", SERVED.why, (*FREE_PORT, "--store", "third.sqlite"), late=True),
     ("docs/cluster.md", "pip install 'luce[ray]'"): How("elsewhere", "installs from an index"),
+    ("docs/annotate.md", "luce annotate --store annotations.sqlite"): How(
+        "serve", SERVED.why, FREE_PORT, late=True
+    ),
+    ("docs/board.md", "luce board runs --host 0.0.0.0"): How(
+        "serve", SERVED.why, FREE_PORT, late=True
+    ),
     ("docs/data.md", "luce data check pairs.jsonl"): How(why=FINDS, code=1),
     (
         "docs/data.md",
@@ -117,12 +140,18 @@ HOW: dict[tuple[str, str], How] = {
     ("docs/index.md", 'luce sample runs/recipe "Name a prime."'): How(
         more=("--max-new-tokens", "4")
     ),
-    (
-        "docs/index.md",
-        "luce judge runs/recipe path/to/model --prompts prompts.jsonl --reward runs/rm",
-    ): How(more=("--max-new-tokens", "4")),
     ("docs/faq.md", "luce data check pairs.jsonl"): How(why=FINDS, code=1),
     ("docs/faq.md", "luce judge audit --verdicts verdicts.jsonl"): How(why=PLACE, code=1),
+    (
+        "docs/distributed.md",
+        "torchrun --standalone --nproc-per-node 8 -m luce train recipe.yaml",
+    ): How("elsewhere", "eight processes; docs/training.md runs two"),
+    ("docs/distributed.md", "python tests/train/test_strategies.py"): How(
+        "elsewhere", "makes the page's table, for minutes; tests/train/test_strategies.py"
+    ),
+    ("docs/import.md", "luce import openrlhf train_dpo.sh --out recipe.yaml"): How(
+        why=PEER, more=("--overwrite",), code=1
+    ),
     ("docs/training.md", "torchrun --nproc-per-node 2 -m luce train recipe.yaml"): How(
         "shell", "starts two processes", ("train.max_steps=2",)
     ),

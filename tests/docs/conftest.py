@@ -59,7 +59,7 @@ def sandbox(tmp_path, tiny_model_dir, monkeypatch, request) -> Callable[[str], S
 def judge_url(monkeypatch):
     """A server that speaks OpenAI's protocol and finds both responses equally good."""
     running = JudgeServer()
-    running.answer = lambda request: chat("C")
+    running.answer = lambda request: chat("Fine.\nVerdict: [[C]]")
     monkeypatch.setenv("JUDGE_URL", running.url)
     yield running.url
     running.stop()

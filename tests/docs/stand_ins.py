@@ -65,6 +65,11 @@ class Sandbox:
             shutil.copytree(self.model, self.folder / name.removesuffix(":model"))
         elif name.endswith(":verdicts"):
             lines(self.folder / name.removesuffix(":verdicts"), verdicts(self.draw))
+        elif name.endswith(":people"):
+            one_each = [
+                {**row, "preference": i % 2} for i, row in enumerate(verdicts(self.draw)[::2])
+            ]
+            lines(self.folder / name.removesuffix(":people"), one_each)
         else:
             raise KeyError(f"{page}: no stand-in for {name}")
 
@@ -110,13 +115,13 @@ def verdicts(draw: random.Random) -> list[dict]:
 
 
 def votes(box: Sandbox, path: Path) -> None:
-    """Two people, six tasks."""
+    """Two people of one mind, six tasks."""
     store = Store(path, Settings(overlap=2))
     store.add(Task(f"say {i}", (f"one {i}", f"two {i}"), ("new", "old"), f"t{i}") for i in range(6))
     for name in ("anna", "ben"):
         while (shown := store.next(name)) is not None:
-            best = box.draw.choice([(1, 2), (2, 1)])
-            store.vote(name, shown.task, f"{name}{shown.task:016d}", Verdict("ranked", best))
+            verdict = Verdict("ranked", (1, 2)).placed(shown.order, back=True)
+            store.vote(name, shown.task, f"{name}{shown.task:016d}", verdict)
     store.close()
 
 
@@ -168,7 +173,7 @@ MAKERS: dict[str, Callable[[Sandbox, Path], None]] = {
     "pairs.jsonl": pairs,
     "obvious.jsonl": pairs,
     "benchmark.jsonl": pairs,
-    "prompts.jsonl": lambda box, path: lines(path, [{"prompt": f"say {i}"} for i in range(24)]),
+    "prompts.jsonl": lambda box, path: lines(path, [{"prompt": f"say {i}"} for i in range(80)]),
     "tasks.jsonl": tasks,
     "new.jsonl": responses,
     "old.jsonl": responses,
@@ -227,7 +232,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "new.jsonl", "old.jsonl", "prompts.jsonl", "runs/my-rm:reward",
         "runs/my-run/model:model", "base-model:model", "runs/one:model", "runs/two:model",
         "runs/three:model", "my_package/mine.py", "monday.jsonl:verdicts",
-        "tuesday.jsonl:verdicts", "people.jsonl:verdicts",
+        "tuesday.jsonl:verdicts", "people.jsonl:people",
     ),
     "docs/online.md": ("recipe.yaml.block", *ONLINE, *WORLD),
     "docs/reinforcement.md": ("recipe.yaml.block", *ONLINE),
@@ -238,4 +243,4 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Page → its stand-ins. `NAME.block` is the first block of the page in that language; `:run`,
-`:model`, `:reward`, `:verdicts` say what a name stands for."""
+`:model`, `:reward`, `:verdicts` and `:people` say what a name stands for."""

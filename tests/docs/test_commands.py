@@ -30,6 +30,11 @@ def how(command: Shown) -> How:
     return usual(words_of(command)[1]) if found is None else found
 
 
+def takes_long(entry: How) -> bool:
+    """It is run in the slow suite only."""
+    return entry.late or entry.way in ("slow", "shell")
+
+
 @contextmanager
 def in_time(command: Shown) -> Iterator[None]:
     """An error where the command takes longer than `LIMIT_S`: it waits for something."""
@@ -59,7 +64,7 @@ def words_of(command: Shown) -> tuple[dict[str, str], list[str]]:
 def carry_out(command: Shown, slow: bool, monkeypatch, capfd) -> None:
     """Run one command of a page in the current folder, as its table says."""
     entry = how(command)
-    if entry.way == "elsewhere" or (entry.way in ("slow", "shell") and not slow):
+    if entry.way == "elsewhere" or (takes_long(entry) and not slow):
         return
     variables, words = words_of(command)
     for name, value in variables.items():
@@ -105,7 +110,7 @@ def serve(words: list[str]) -> None:
 
 def walk(page, slow, sandbox, monkeypatch, capfd) -> None:
     sandbox(page)
-    for command in SHOWN[page]:
+    for command in dict.fromkeys(SHOWN[page]):  # what is shown twice runs once
         if command.script:
             assert page in SCRIPTS, f"{page}: a script in no table"
             subprocess.run(["bash", "-n", "-c", command.text], check=True)
@@ -114,7 +119,7 @@ def walk(page, slow, sandbox, monkeypatch, capfd) -> None:
 
 
 def has_slow(page: str) -> bool:
-    return any(how(command).way in ("slow", "shell") for command in SHOWN[page])
+    return any(takes_long(how(command)) for command in SHOWN[page])
 
 
 @pytest.mark.parametrize("page", [page for page in SHOWN if page not in COVERED])
