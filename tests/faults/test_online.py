@@ -84,6 +84,7 @@ def once_each(found: dict[str, bytes]) -> bool:
     return len(prompts) == len(set(map(str, prompts))) == 16
 
 
+@pytest.mark.slow
 @case(103, what="kill -9 of a process that helps to sample", answer=SAME)
 def test_a_helper_is_killed(online: Bench, says) -> None:
     run = online.run_folder

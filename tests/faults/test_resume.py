@@ -194,6 +194,7 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @case(88, what="a limit on memory that a batch exceeds", answer=ANSWERED)
 def test_a_limit_on_memory(bench: Bench, says) -> None:
     rows = pairs(12)
