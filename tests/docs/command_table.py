@@ -79,7 +79,8 @@ def usual(words: list[str]) -> How:
     if verb == "import" and "--out" in rest:
         return How(more=("--overwrite",))
     if verb == "probe":
-        return How("slow", TAKES, ("evaluate.sample_prompts=2", "evaluate.max_new_tokens=4"))
+        steps = () if "--steps" in rest else ("--steps", "2")
+        return How("slow", TAKES, (*FEWER_STEPS[1:], *steps))
     return How()
 
 

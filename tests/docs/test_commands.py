@@ -19,7 +19,7 @@ from shown_commands import ROOT, Shown, every_command, inline_commands, shown_in
 from luce.cli.main import build_app, run
 
 SHOWN = every_command()
-LIMIT_S = 300
+LIMIT_S = 1800
 
 
 def how(command: Shown) -> How:
