@@ -34,7 +34,8 @@ def point(start: Mapping[str, Any], line: Mapping[str, Any] | None) -> Point | N
         return None
     gold, gold_error = gained(start, evaluation, "gold")
     proxy, proxy_error = gained(start, evaluation, "annotator")
-    if not math.isfinite(gold + proxy):
+    # of a single prompt there is no error to speak of, and nothing to judge by
+    if not math.isfinite(gold + proxy + gold_error + proxy_error):
         return None
     return Point(max(0.0, kl["value"]), proxy, gold, gold_error, proxy_error)
 
