@@ -72,8 +72,8 @@ def usual(words: list[str]) -> How:
         return LAB if "--quick" not in rest else How("slow", TAKES)
     if verb == "demo":
         return How("slow", TAKES, ("--quick",) if "--quick" not in rest else ())
-    if verb == "sweep" and "--dry-run" not in rest:
-        return How("slow", TAKES, FEWER_STEPS)
+    if verb == "sweep":
+        return How("run" if "--dry-run" in rest else "slow", TAKES, FEWER_STEPS)
     if verb == "judge" and "--prompts" in rest:
         return How(more=("--max-new-tokens", "4"))
     if verb == "import" and "--out" in rest:
@@ -86,6 +86,15 @@ def usual(words: list[str]) -> How:
 
 LATE = "one such command of the page is run in the quick suite"
 HOW: dict[tuple[str, str], How] = {
+    ("docs/online.md", "luce demo"): How(
+        "slow", TAKES, ("--quick", "--output-dir", "beside-the-stand-in")
+    ),
+    ("docs/lab.md", "luce lab all --quick"): How(
+        "elsewhere", f"{TAKES}; tests/lab/test_run_all.py"
+    ),
+    ("docs/lab.md", "luce lab all --out lab --seeds 5"): How(
+        "elsewhere", "takes hours; tests/lab/test_run_all.py"
+    ),
     ("docs/online.md", "luce online recipes/rloo_tasks.yaml"): How(
         "run", LATE, FEWER_ONLINE, late=True
     ),

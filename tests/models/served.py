@@ -89,7 +89,8 @@ class Served:
             with self.lock:
                 status, body = getattr(self, f"{self.kind}_samples")(payload, fault == "abort")
         else:
-            status, body = getattr(self, self.kind)(path, payload)
+            with self.lock:  # weights are exchanged between two requests, never within one
+                status, body = getattr(self, self.kind)(path, payload)
         if status == 200:
             self.asked.append((path, payload))
         return answer(request, status, body)
