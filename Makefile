@@ -15,7 +15,7 @@ ifneq ($(TORCH),torch==2.13.0)
 PINS := $(VENV)/constraints.txt
 endif
 
-.PHONY: demo test check audit sbom mutants docs setup format clean
+.PHONY: demo test coverage check audit sbom mutants docs setup format clean
 
 demo: $(STAMP)
 	$(BIN)/luce demo --output-dir $(DEMO)
@@ -42,6 +42,12 @@ audit: $(TOOLS)/.installed
 
 sbom: $(STAMP) $(TOOLS)/.installed
 	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json $(BIN)/python
+
+# lines and branches that the default suite reaches; takes about twice as long as `make test`
+coverage: $(STAMP)
+	rm -rf build/coverage && mkdir -p build/coverage
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) -q \
+	  --cov --cov-report=html --cov-report=term --cov-fail-under=92
 
 mutants: $(STAMP)
 	$(BIN)/python tests/mutants.py --jobs $(WORKERS)
