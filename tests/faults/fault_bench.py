@@ -175,9 +175,12 @@ class Bench:
         )
 
 
-def ended(process: subprocess.Popen, timeout_s: float = 120) -> Ended:
-    """How a process of its own ended."""
-    out, err = process.communicate(timeout=timeout_s)
+def ended(process: subprocess.Popen, timeout_s: float = 600) -> Ended:
+    """How a process of its own ended; the time is for machines that are busy with other things."""
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    finally:
+        process.kill()  # it stays with nobody
     return Ended(process.returncode, out, err)
 
 

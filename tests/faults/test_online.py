@@ -104,7 +104,7 @@ def test_a_helper_is_killed(online: Bench, says) -> None:
         return leader.poll() is not None
 
     kill_when(doomed, lambda: at_work() or doomed.poll() is not None)
-    ended(leader, 300).done()
+    ended(leader).done()
     found = result(online)
     assert once_each(found) and found == undisturbed(online)
     says("its blocks are taken over: every prompt is sampled once, and the model is the same")

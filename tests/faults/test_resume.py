@@ -241,7 +241,7 @@ def test_resumed_on_two_processes(bench: Bench, says) -> None:
     import shutil
 
     shutil.rmtree(bench.run_folder / "checkpoints" / "step-00000004")
-    assert ended(torchrun(bench, 2, "--resume"), 300).code == 0
+    assert ended(torchrun(bench, 2, "--resume")).code == 0
     assert [record["loss"] for record in bench.metrics] == pytest.approx(whole, abs=1e-6)
     says("the same losses to 1e-6")
 
@@ -254,7 +254,7 @@ def test_one_process_dies(bench: Bench, says) -> None:
     wait_for(process, lambda: steps(bench) > 3)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
-    found: Ended = ended(process, 300)
+    found: Ended = ended(process)
     assert found.code != 0 and "local_rank: 1" in found.err and "SIGKILL" in found.err
     bench.train("--resume", "train.max_steps=30", "--allow-change", "train.max_steps").done()
     says("torchrun names rank 1 and SIGKILL, and ends the others; the run resumes")

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 RANKS = Path(__file__).with_name("failing_ranks.py")
+SOON_S = 300
+"""Gloo alone would wait for 30 minutes; a process takes ten seconds to start, and a minute on a
+machine that is busy with other things."""
 
 
 def run(kind: str, rank: int) -> tuple[str, float]:
@@ -17,7 +20,7 @@ def run(kind: str, rank: int) -> tuple[str, float]:
     command = [sys.executable, "-m", "torch.distributed.run", *options, str(RANKS), kind, str(rank)]
     began = time.monotonic()
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120,
+        command, capture_output=True, text=True, timeout=600,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode != 0
@@ -28,7 +31,7 @@ def test_an_error_on_one_process_is_told_by_the_other():
     said, seconds = run("tell", 1)
     assert "rank 1 said: toy.jsonl:7: a row that only this rank has seen." in said
     assert "rank 0 said: rank 1 of 2 stopped: toy.jsonl:7: a row that only this rank" in said
-    assert seconds < 60
+    assert seconds < SOON_S
 
 
 @pytest.mark.slow
@@ -44,4 +47,4 @@ def test_nobody_waits_for_a_process_that_is_gone(kind, rank):
         "die": "SIGKILL",  # torchrun's own words: it may end the other before that can speak
     }
     assert words[kind] in said
-    assert seconds < 60
+    assert seconds < SOON_S
