@@ -3,7 +3,7 @@
 Serving needs the packages of `luce[ui]`; the store and everything read from it do not.
 """
 
-from luce.annotate.server.database import StoreError
+from luce.annotate.database import StoreError
 from luce.annotate.server.giving import Shown
 from luce.annotate.server.people import People
 from luce.annotate.server.records import Record, records

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from luce.annotate.server.database import StoreError
+from luce.annotate.database import StoreError
 from luce.annotate.server.differences import differences
 from luce.annotate.server.giving import Shown
 from luce.annotate.server.guard import App, Guard

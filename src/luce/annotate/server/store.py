@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from luce.annotate.server.database import Database
+from luce.annotate.database import Database
 from luce.annotate.server.giving import Shown, disputed, new_task, shown
+from luce.annotate.server.tables import FORMAT
 from luce.annotate.server.tasks import (
     Settings,
     Task,
@@ -73,7 +74,7 @@ class Store:
     def __init__(
         self, path: str | Path, settings: Settings | None = None, lease_s: float = LEASE_S
     ):
-        self.database, self.lease_s = Database(path), lease_s
+        self.database, self.lease_s = Database(path, FORMAT), lease_s
         self.settings = self.database.do(
             lambda c: self._settled(c, settings), writes=settings is not None
         )
