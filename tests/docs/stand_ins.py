@@ -184,6 +184,8 @@ MAKERS: dict[str, Callable[[Sandbox, Path], None]] = {
     "corpus.jsonl.gz": corpus,
     "runs/demo/data": world,
     "dpo.yaml": text(TRL),
+    "train.py": text('DPOTrainer("path/to/model", args=DPOConfig("runs/script"),\n'
+                     '           train_dataset=load_dataset("json", data_files="pairs.jsonl"))\n'),
     "run.sh": text("trl dpo --model_name_or_path path/to/model --dataset_name pairs.jsonl \\\n"
                    "  --learning_rate 1e-6\n"),
     "reward.yaml": text("model_name_or_path: path/to/model\ndataset_name: pairs.jsonl\n"),
@@ -215,7 +217,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "docs/first_model.md": ("corpus.jsonl.gz", "pairs.jsonl"),
     "docs/import.md": (
-        "path/to/model:model", "pairs.jsonl", "dpo.yaml", "run.sh", "reward.yaml",
+        "path/to/model:model", "pairs.jsonl", "dpo.yaml", "train.py", "run.sh", "reward.yaml",
         "llama3_lora_dpo.yaml", "dpo.yml", "train_dpo.sh",
     ),
     "docs/faq.md": (

@@ -8,7 +8,8 @@ from pathlib import Path
 from luce.errors import LuceError, RecipeError, did_you_mean
 from luce.recipe.importing import axolotl, llamafactory, openrlhf, trl
 from luce.recipe.importing.core import Imported
-from luce.recipe.importing.source import Source, read_source
+from luce.recipe.importing.python_script import read_script
+from luce.recipe.importing.source import Source, read_source, read_text
 from luce.recipe.importing.writing import recipe_text
 from luce.recipe.load import load_recipe
 from luce.recipe.yaml12 import parse_yaml
@@ -35,7 +36,8 @@ def import_file(peer: str, path: Path, *, method: str = "", devices: int | None 
 
     Args:
         peer: a name of `PEERS`.
-        path: a YAML or JSON file, or a shell script with the command line.
+        path: a YAML or JSON file, a shell script with the command line, or (of TRL) a Python
+            script that builds the configuration.
         method: of TRL's commands, where a file of keys does not say which.
         devices: over how many the configuration was meant to train; the recipe's batch size is
             that of a whole step. Unless given, what a launcher in the file says, else 1.
@@ -50,7 +52,8 @@ def import_file(peer: str, path: Path, *, method: str = "", devices: int | None 
     if devices is not None and devices < 1:
         raise LuceError(f"--devices: expected 1 or more, got {devices}.")
     reader = PEERS[peer]
-    source = read_source(path, reader.command)
+    script = peer == "trl" and path.suffix == ".py"
+    source = read_script(path, read_text(path)) if script else read_source(path, reader.command)
     count, said = devices or 1, "--devices" if devices else "--devices, 1 unless given"
     if devices is None and source.devices:
         count, said = source.devices, "the launcher"

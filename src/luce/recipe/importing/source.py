@@ -25,6 +25,8 @@ class Source:
         program: what the command line runs, as the peer's pattern names it; "" for a file of keys.
         words: words of the command line that belong to no flag.
         devices: the number of processes that the file's launcher is told, or None.
+        config: the file that the command line names.
+        spelled: key → how the file spells it, where that differs.
     """
 
     place: str
@@ -32,7 +34,8 @@ class Source:
     program: str = ""
     words: tuple[str, ...] = ()
     devices: int | None = None
-    config: str = field(default="")
+    config: str = ""
+    spelled: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_source(path: Path, command: re.Pattern[str]) -> Source:
@@ -43,12 +46,7 @@ def read_source(path: Path, command: re.Pattern[str]) -> Source:
         LuceError: no such file, neither keys nor such a command line, or a shell variable without
             a value.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise LuceError(f"{path}: no such file.") from None
-    except (IsADirectoryError, UnicodeDecodeError, OSError) as error:
-        raise LuceError(f"{path}: cannot be read: {error}.") from None
+    text = read_text(path)
     if path.suffix in (".yaml", ".yml", ".json"):
         return Source(str(path), _mapping(path))
     text = _substituted(re.sub(r"\\[ \t]*\r?\n", " ", text))
@@ -65,6 +63,20 @@ def read_source(path: Path, command: re.Pattern[str]) -> Source:
         values = {**_mapping(_beside(path, config)), **values}
     told = DEVICES.search(text)
     return Source(str(path), values, program, tuple(words), int(told[2]) if told else None, config)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        LuceError: there is none, or it is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise LuceError(f"{path}: no such file.") from None
+    except (IsADirectoryError, UnicodeDecodeError, OSError) as error:
+        raise LuceError(f"{path}: cannot be read: {error}.") from None
 
 
 def with_file(source: Source, name: str) -> Source:

@@ -1,4 +1,5 @@
-"""TRL: the arguments of `trl dpo` and its like, as a YAML or JSON file or a command line."""
+"""TRL: the arguments of `trl dpo` and its like, as a YAML or JSON file, a command line, or a Python
+script."""
 
 import re
 from collections.abc import Callable
@@ -42,9 +43,16 @@ SCRIPT: dict[str, Any] = {
     "num_processes": None, "num_machines": None, "accelerate_config": None,
     "mixed_precision": None,
 }  # fmt: skip
+TRAINER: dict[str, Any] = {
+    "ref_model": None, "eval_dataset": None, "processing_class": None, "tokenizer": None,
+    "data_collator": None, "compute_metrics": None, "callbacks": None, "optimizers": None,
+    "formatting_func": None, "train_dataset": None, "quantization_config": None,
+    "device_map": None, "lora_bias": "none",
+}  # fmt: skip
+"""What a script gives the trainer, the loader or PEFT beside the configuration."""
 COMMON: dict[str, Any] = {
     **TRAINING_ARGUMENTS, "logging_steps": 10, "gradient_checkpointing": True, "bf16": True,
-    **MODEL, **SCRIPT, "model_init_kwargs": None, "trust_remote_code": False,
+    **MODEL, **SCRIPT, **TRAINER, "model_init_kwargs": None, "trust_remote_code": False,
     "dataset_num_proc": None, "max_length": 1024, "activation_offloading": False,
     "pad_to_multiple_of": "auto", "pad_token": None, "max_prompt_length": None,
     "max_completion_length": None, "disable_dropout": True, "generate_during_eval": False,
@@ -113,7 +121,10 @@ OURS = {
     "use_bnb_nested_quant": "read with load_in_4bit only",
     "bnb_4bit_quant_storage": "read with load_in_4bit only",
     "max_prompt_length": "TRL 1.16 has no such key; max_length bounds prompt and response",
-    "pad_token": "luce masks by position",
+    "pad_token": "luce masks by position", "device_map": SPREAD,
+    "processing_class": "the tokenizer in the model's folder",
+    "tokenizer": "the tokenizer in the model's folder",
+    "compute_metrics": "luce measures held-out rows by itself",
 }  # fmt: skip
 LACKING = {
     **WITHOUT,
@@ -138,6 +149,16 @@ LACKING = {
     "mixed_precision": "train.bf16",
     "eval_packing": "luce packs without mixing rows",
     "dataset_kwargs": "luce passes nothing on",
+    "train_dataset": "the script changes the rows by code of its own: save what it trains on with "
+                     "`train_dataset.to_json(FILE)` and name FILE in data.path",
+    "eval_dataset": "save it with `eval_dataset.to_json(FILE)` and name FILE in data.eval",
+    "ref_model": "name the model in `reference`; without it the reference is the initial policy",
+    "data_collator": "luce lays out batches by itself; say columns in data.columns",
+    "formatting_func": "luce renders rows by the chat template; say columns in data.columns",
+    "callbacks": "luce calls nothing back; metrics.jsonl can be followed",
+    "optimizers": "luce trains with AdamW and the settings of `train`",
+    "quantization_config": "luce has no quantized base; model.dtype: bfloat16 keeps it at 16 bits",
+    "lora_bias": "luce trains no biases beside the adapter",
 }  # fmt: skip
 
 
@@ -148,7 +169,7 @@ def method_of(source: Source, method: str) -> tuple[str, str]:
             raise LuceError(f"--method: no {method!r}. {did_you_mean(method, METHODS)}")
         return method, "--method"
     if source.program:
-        return source.program, "the command line"
+        return source.program, "the script" if source.place.endswith(".py") else "the command line"
     for name, marks in MARKS.items():
         for mark in marks:
             if mark in source.values:
@@ -165,7 +186,7 @@ def translate(source: Source, method: str, devices: int, said: str) -> Imported:
     """The recipe of a TRL configuration."""
     name, how = method_of(source, method)
     peer = Peer(TITLE, {**COMMON, **METHODS[name]}, OURS, LACKING, others=OTHER_ARGUMENTS)
-    t = Translation(peer, source.values, source.place)
+    t = Translation(peer, source.values, source.place, source.spelled)
     _model(t)
     put_lora(t, drops=not t.flag("disable_dropout") or name == "sft")
     _data(t)
