@@ -54,6 +54,8 @@ mutants: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m luce.objectives.page docs
+	$(BIN)/python -m luce.lab.summary docs
+	$(BIN)/python -m mkdocs build --strict --clean --site-dir site
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(BENCH)
