@@ -194,7 +194,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text):
 
 
 def test_the_recipe_and_the_trainer_agree_on_every_setting_and_default():
-    elsewhere = ("report_to", "strategy")  # of the run around the trainer
+    elsewhere = ("report_to", "strategy", "deterministic")  # of the run around the trainer
     in_recipe = {k: v for k, v in Train().model_dump().items() if k not in elsewhere}
     in_trainer = {f.name: getattr(TrainSettings(), f.name) for f in fields(TrainSettings)}
     assert in_recipe == in_trainer

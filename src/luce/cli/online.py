@@ -8,6 +8,7 @@ def online(
     /,
     *overrides: str,
     resume: bool = False,
+    deterministic: bool = False,
     dry_run: bool = False,
     worker: bool = False,
     allow_change: tuple[str, ...] = (),
@@ -22,6 +23,8 @@ def online(
         `key=value` settings that win over the file: `online.rounds=5 objective.dpo.beta=0.05`.
     resume
         Go on with the run in the recipe's output_dir, wherever it was stopped.
+    deterministic
+        The same as `train.deterministic=true`.
     dry_run
         Print the resolved recipe and what a round would sample, and stop.
     worker
@@ -32,6 +35,7 @@ def online(
     """
     from luce.recipe.online_command import online_command
 
+    overrides += ("train.deterministic=true",) * deterministic
     online_command(
         str(recipe),
         overrides,

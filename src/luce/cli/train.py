@@ -10,6 +10,7 @@ def train(
     /,
     *overrides: str,
     resume: bool = False,
+    deterministic: bool = False,
     allow_change: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
     dry_run: bool = False,
 ) -> None:
@@ -25,6 +26,8 @@ def train(
         Keys to set, as `objective.dpo.beta=0.05 train.seed=1`; they win over the file.
     resume
         Go on from the last checkpoint of the run folder.
+    deterministic
+        The same as `train.deterministic=true`.
     allow_change
         A key that may differ from the run that is resumed, as `train.max_steps`; may be repeated.
     dry_run
@@ -32,4 +35,5 @@ def train(
     """
     from luce.recipe.run import train_command
 
+    overrides += ("train.deterministic=true",) * deterministic
     train_command(recipe, overrides, resume, dry_run, allow_change)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from luce.errors import RecipeError
 from luce.models.products import quick_products
+from luce.recipe.deterministic import deterministic
 from luce.recipe.load import load_recipe
 from luce.recipe.prepare import open_recipe
 from luce.recipe.reference import prepare_reference
@@ -27,9 +28,9 @@ def build_cache(recipe_path: str, overrides: Sequence[str], console: Console) ->
         raise RecipeError(
             f"recipe.objective: {objective.name!r} uses no reference; there is nothing to compute."
         )
-    model, _, data = open_recipe(resolved)
     folder = Path(recipe.output_dir)
-    with quick_products():  # as in training: the same bits
+    with deterministic(recipe), quick_products():  # as in training: the same bits
+        model, _, data = open_recipe(resolved)
         reference = prepare_reference(
             recipe, objective, model, data, folder, World(), console, beforehand=True
         )

@@ -46,6 +46,7 @@ NOT_IDENTITY = (
     "evaluate.annotator",
     "evaluate.annotator_kind",
     "evaluate.max_kl",
+    "diagnose",
 )
 """Recipe keys that change what a run tells, not what it computes: free to differ on resume."""
 
@@ -62,14 +63,15 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and accelerators, and how float32 matrices are multiplied; no host name, no
-    user."""
+    """Processor, cores and accelerators, how float32 matrices are multiplied, and whether only
+    by deterministic kernels; no host name, no user."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "system": platform.system(),
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "gpus": gpus,
     }

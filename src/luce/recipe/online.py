@@ -22,6 +22,7 @@ from luce.errors import LuceError, RecipeError
 from luce.files import write_atomic, write_json, write_jsonl
 from luce.models.export import save_model
 from luce.models.policy import CausalPolicy
+from luce.recipe.deterministic import deterministic
 from luce.recipe.load import Resolved, load_recipe
 from luce.recipe.online_evaluate import answer_prompts, distances, evaluation_of
 from luce.recipe.online_explore import EXPLORES, grow
@@ -88,7 +89,7 @@ def online_run(
         return rl_run(resolved, resume=resume, allow_change=allow_change, console=console)
     folder = Path(resolved.recipe.output_dir)
     refuse_used_folder(folder, resume)
-    with locked(folder):
+    with locked(folder), deterministic(resolved.recipe):
         loop = open_loop(resolved, folder, console)
         loop.annotator, loop.gold = annotator, gold
         facts = begin(loop, allow_change)

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from luce.errors import LuceError
+from luce.recipe.deterministic import deterministic
 from luce.recipe.load import Resolved, load_recipe
 from luce.recipe.online import online_run
 from luce.recipe.online_ledger import ledger, status
@@ -43,7 +44,8 @@ def online_command(
         sys.stdout.flush()
         print(*arithmetic(resolved), sep="\n", file=sys.stderr)
     elif worker:
-        help_run(resolved, console)
+        with deterministic(resolved.recipe):
+            help_run(resolved, console)
     else:
         online_run(resolved, resume=resume, allow_change=allow_change, console=console)
 

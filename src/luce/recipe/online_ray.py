@@ -9,6 +9,7 @@ written, and the run that is resumed asks for what is missing.
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from luce.errors import LuceError, RecipeError
 from luce.online.blocks import Blocks
+from luce.recipe.deterministic import deterministic
 from luce.recipe.load import load_recipe
 from luce.recipe.online_loop import open_loop
 from luce.recipe.online_stages import Stage, judge_block, sample_block
@@ -36,6 +38,7 @@ class BlockActor:
 
     def __init__(self) -> None:
         self._opened: tuple[tuple[str, int, str], Stage] | None = None
+        self._settings = ExitStack()  # of the run: its process does nothing else
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Write the blocks that a batch of tasks names, but for those that are there.
@@ -71,6 +74,7 @@ class BlockActor:
         if self._opened is None or self._opened[0] != key:
             os.chdir(here)
             resolved = load_recipe(recipe)
+            self._settings.enter_context(deterministic(resolved.recipe))
             folder = Path(resolved.recipe.output_dir)
             loop = open_loop(resolved, folder, Console(quiet=True))
             self._opened = key, loop.stage(number)

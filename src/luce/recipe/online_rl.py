@@ -35,6 +35,7 @@ from luce.online.rl import (
     load_critic,
     rl_fit,
 )
+from luce.recipe.deterministic import determinism_notes, deterministic
 from luce.recipe.load import Resolved, written
 from luce.recipe.manifest import build_manifest, identity
 from luce.recipe.online_models import annotator_facts
@@ -79,7 +80,7 @@ def rl_run(
     console = console or Console(stderr=True, highlight=False, soft_wrap=True)
     folder = Path(resolved.recipe.output_dir)
     refuse_used_folder(folder, resume)
-    with locked(folder), quick_products():
+    with locked(folder), deterministic(resolved.recipe), quick_products():
         return _carry_out(resolved, folder, resume, allow_change, console)
 
 
@@ -92,6 +93,8 @@ def _carry_out(
         f"{recipe.name}: {online.rounds} rounds of {method.name} on {recipe.model.path}, rewards "
         f"by {online.annotator}"
     )
+    for note in determinism_notes(recipe):
+        console.print(note, markup=False)
     policy = load_model(recipe)
     assert isinstance(policy, CausalPolicy)  # checked: the recipe's model is a policy
     renderer = Renderer(policy.tokenizer, render=recipe.data.render)

@@ -61,7 +61,7 @@ class Data:
 def train_settings(recipe: Recipe) -> TrainSettings:
     """The loop's settings out of the recipe."""
     values = recipe.train.model_dump()
-    for other in ("report_to", "strategy"):
+    for other in ("report_to", "strategy", "deterministic"):
         values.pop(other)
     return TrainSettings(**values)
 

@@ -24,6 +24,7 @@ from luce.models.policy_mixture import PolicyMixture
 from luce.models.products import quick_products
 from luce.models.reward import RewardModel
 from luce.recipe.check import memory_lines, step_memory
+from luce.recipe.deterministic import determinism_notes, deterministic
 from luce.recipe.diagnose import log_probs_before
 from luce.recipe.finish import evaluate_run, export
 from luce.recipe.heads import settle_weights
@@ -107,6 +108,13 @@ def train_run(
     """
     resolved = recipe if isinstance(recipe, Resolved) else load_recipe(recipe, overrides)
     check_fit(resolved.recipe, resolved.objective)
+    with deterministic(resolved.recipe):
+        return _train(resolved, resume, allow_change, console)
+
+
+def _train(
+    resolved: Resolved, resume: bool, allow_change: Sequence[str], console: Console | None
+) -> Path:
     folder = Path(resolved.recipe.output_dir)
     world = _world(resolved)
     console = console or Console(
@@ -152,6 +160,8 @@ def _carry_out(
 ) -> None:
     recipe, objective = resolved.recipe, resolved.objective
     console.print(f"{recipe.name}: {describe_resolved(resolved)}")
+    for note in determinism_notes(recipe):
+        console.print(note, markup=False)
     check_annotator(recipe)
     check_watch(recipe)
     model, renderer, data = open_recipe(resolved)
@@ -183,7 +193,7 @@ def _carry_out(
             _fit(trainer, folder, data, resolved, same, resume, allow_change, console, watch, start)
         best = watch.best() if watch is not None else None
         settle_weights(model, objective, trainer.running.values())
-    except LuceError as error:
+    except (LuceError, RuntimeError) as error:
         if world.first:
             failed = {"status": "failed", "steps": trainer.step, "error": str(error)}
             write_json(folder / "manifest.json", manifest | failed)

@@ -124,6 +124,9 @@ class Train(Section):
     seed: int = Field(default=0, ge=0, lt=2**63, description="of order, dropout and sampling")
     bf16: bool = Field(default=False, description="bfloat16 autocast; the weights keep their dtype")
     gradient_checkpointing: bool = Field(default=False, description="recompute activations")
+    deterministic: bool = Field(
+        default=False, description="kernels on CUDA that add in one order; slower"
+    )
     strategy: Literal["ddp", "fsdp2"] = Field(
         default="ddp",
         description="under torchrun: every process has the whole model, or a shard of it",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +80,9 @@ class Ahead:
             parts = self._prepare(step)
         self._next = None
         if step + 1 < self.steps and isinstance(self.learner, PreparedLearner):
-            self._next = step + 1, self._pool.submit(self._prepare, step + 1)
+            # in this context: the kernel that is asked for holds for rows laid out there too
+            job = copy_context().run, self._prepare, step + 1
+            self._next = step + 1, self._pool.submit(*job)
         return parts
 
     def close(self) -> None:
