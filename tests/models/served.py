@@ -29,6 +29,7 @@ class Served:
         self.weight_version = "default"
         self.adapters, self.faults, self.asked, self.seen = {}, [], [], 0
         self.loaded, self.lock = {}, threading.Lock()
+        self.closed = threading.Event()  # its port is free again
         served = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -62,6 +63,7 @@ class Served:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+        self.closed.set()
 
     def policy(self, path):
         if path not in self.loaded:

@@ -160,8 +160,7 @@ def test_a_server_that_dies_is_told_of_and_goes_on_when_it_is_back(
     third.faults = ["die"]
 
     def revive():
-        while third.thread.is_alive():
-            time.sleep(0.005)
+        third.closed.wait(60)
         serve(kind, tiny_model_dir, port=third.port)
 
     helper = threading.Thread(target=revive)

@@ -14,7 +14,8 @@ from annotation_client import OPENED
 from luce.annotate.server import Store, Task
 from luce.annotate.server.api import Door
 from luce.annotate.server.keys import Keys
-from luce.annotate.server.serve import listen, server_on
+from luce.annotate.server.listen import listen
+from luce.annotate.server.serve import server_on
 
 
 def tasks(n: int) -> list[Task]:

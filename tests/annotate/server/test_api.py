@@ -14,7 +14,8 @@ from annotation_pages import served, tasks
 from luce.annotate.server import Settings, Store, records
 from luce.annotate.server.api import Door
 from luce.annotate.server.keys import Keys, clean_name
-from luce.annotate.server.serve import is_loopback, serve
+from luce.annotate.server.listen import is_loopback
+from luce.annotate.server.serve import serve
 from luce.errors import LuceError
 
 

@@ -7,9 +7,11 @@ import time
 from contextlib import contextmanager
 
 from luce.annotate.server.keys import Keys
-from luce.annotate.server.serve import listen
+from luce.annotate.server.listen import listen
 from luce.report.board.api import Door
 from luce.report.board.serve import server_on
+from luce.report.sweep_fold import SweepRun
+from luce.report.sweep_page import sweep_json
 
 KEYS = Keys(b"k" * 32)
 
@@ -54,3 +56,33 @@ def all_runs(port):
         assert status == 200, found
         if not found["pending"]:
             return {row["shown"]: row for row in found["runs"]}
+
+
+RATES = {"0.1": 0.70, "0.5": 0.60}
+
+
+def planned_sweep(folder, status="finished"):
+    """Two values of beta and two seeds; the last run is as `status` says."""
+    found = []
+    for beta, rate in RATES.items():
+        for seed in ("0", "1"):
+            last = (beta, seed) == ("0.5", "1")
+            results = {} if last and status != "finished" else {"win_rate": rate, "kl": 2.0}
+            found.append(
+                SweepRun(
+                    f"beta={beta},seed={seed}",
+                    folder / f"beta={beta},seed={seed}",
+                    {"objective.dpo.beta": beta, "train.seed": seed},
+                    status if last else "finished",
+                    "no memory" if last and status == "failed" else "",
+                    results,
+                )
+            )
+    return found
+
+
+def write_sweep(folder, status="finished"):
+    runs = planned_sweep(folder, status)
+    command = ["luce", "sweep", "recipe.yaml", "objective.dpo.beta=0.1,0.5", "train.seed=0,1"]
+    (folder / "sweep.json").write_text(json.dumps(sweep_json("recipe.yaml", runs, command)))
+    return runs

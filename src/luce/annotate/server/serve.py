@@ -1,6 +1,5 @@
 """Serving the page: where it listens, and the links by which people reach it."""
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,54 +9,22 @@ import uvicorn
 
 from luce.annotate.server.api import Door, application
 from luce.annotate.server.keys import Keys
+from luce.annotate.server.listen import (
+    LOOPBACK,
+    is_loopback,
+    listen,
+    run_until_interrupted,
+    server_of,
+)
 from luce.annotate.server.store import Store
 from luce.errors import LuceError
-
-LOOPBACK = "127.0.0.1"
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; port 0: one that is free.
-
-    Raises:
-        LuceError: it cannot.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        bound = socket.create_server((host, port), family=family, backlog=128)
-        # replies are short and in two pieces: without it each waits 40 ms for an acknowledgement
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return bound
-    except OSError as error:
-        raise LuceError(
-            f"--host {host} --port {port}: {error.strerror or error}. Name another port, or 0 for "
-            "any that is free."
-        ) from None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def server_on(bound: socket.socket, store: Store, keys: Keys, door: Door) -> uvicorn.Server:
     """A server on a socket that listens; its `run(sockets=[…])` ends when it is interrupted."""
     host, port = bound.getsockname()[:2]
     door = replace(door, port=port, any_address=not is_loopback(host))
-    config = uvicorn.Config(
-        application(store, keys, door),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=5,
-    )
-    return uvicorn.Server(config)
+    return server_of(application(store, keys, door))
 
 
 def links(bound: socket.socket, keys: Keys, door: Door) -> list[tuple[str, str]]:
@@ -102,11 +69,5 @@ def serve(
     elif not is_loopback(host):
         door = replace(door, hosts=(*door.hosts, host))
     bound = listen(host, port)
-    try:
-        server = server_on(bound, store, keys, door)
-        told(links(bound, keys, door))
-        server.run(sockets=[bound])
-    except KeyboardInterrupt:  # the server has ended its work, and passes the signal on
-        pass
-    finally:
-        bound.close()
+    server = server_on(bound, store, keys, door)
+    run_until_interrupted(server, bound, lambda: told(links(bound, keys, door)))

@@ -9,7 +9,13 @@ from pathlib import Path
 import uvicorn
 
 from luce.annotate.server.keys import Keys
-from luce.annotate.server.serve import LOOPBACK, is_loopback, listen
+from luce.annotate.server.listen import (
+    LOOPBACK,
+    is_loopback,
+    listen,
+    run_until_interrupted,
+    server_of,
+)
 from luce.errors import LuceError
 from luce.report.board.api import Door, application
 
@@ -20,17 +26,7 @@ def server_on(bound: socket.socket, root: Path, keys: Keys, door: Door) -> uvico
     """A server on a socket that listens; its `run(sockets=[…])` ends when it is interrupted."""
     host, port = bound.getsockname()[:2]
     door = replace(door, port=port, any_address=not is_loopback(host))
-    config = uvicorn.Config(
-        application(root, keys, door),
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=5,
-    )
-    return uvicorn.Server(config)
+    return server_of(application(root, keys, door))
 
 
 def link(bound: socket.socket, keys: Keys, door: Door) -> str:
@@ -72,11 +68,5 @@ def serve(
         hosts = (*hosts, host)
     door, keys = Door(token, hosts), Keys(secrets.token_bytes(32))
     bound = listen(host, port)
-    try:
-        server = server_on(bound, root, keys, door)
-        told(link(bound, keys, door))
-        server.run(sockets=[bound])
-    except KeyboardInterrupt:  # the server has ended its work, and passes the signal on
-        pass
-    finally:
-        bound.close()
+    server = server_on(bound, root, keys, door)
+    run_until_interrupted(server, bound, lambda: told(link(bound, keys, door)))
