@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from luce.data.template import Renderer
-from luce.evaluate import Generation, kl_record
+from luce.evaluate import Generation
 from luce.evaluate.estimate import mean_by_prompt
 from luce.evaluate.lengths import ended_share, mean_length
 from luce.files import write_jsonl
@@ -17,7 +17,7 @@ from luce.models.engine import Sample
 from luce.models.policy import CausalPolicy
 from luce.recipe.online_prompts import Prompt, read_lines
 from luce.recipe.preferred import Opened, compared
-from luce.recipe.sampling import Answers, answer, sampled_groups, sampling_of, token_log_probs
+from luce.recipe.sampling import Answers, answer, kl_on, sampling_of
 from luce.recipe.schema import Recipe
 from luce.types import Text
 
@@ -133,13 +133,4 @@ def distances(
     rows = read_lines(ours)
     samples = [Sample(tuple(row["ids"]), (), row["ended"]) for row in rows]
     answers = Answers([list(p.ids) for p in prompts], samples, [])
-    groups = sampled_groups(answers)
-    if not groups:
-        return dict.fromkeys(others)
-    budget = recipe.train.max_tokens_per_batch
-    now = token_log_probs(policy, groups, budget)
-    of_prompt = [tuple(g.prompt.tolist()) for g in groups]
-    return {
-        name: kl_record(now, token_log_probs(load(), groups, budget), of_prompt)
-        for name, load in others.items()
-    }
+    return kl_on(answers, policy, others, recipe.train.max_tokens_per_batch)

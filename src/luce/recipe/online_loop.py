@@ -108,11 +108,12 @@ class Loop:
 
     def policy_after(self, number: int) -> tuple[CausalPolicy, str]:
         policy = self.models.load(number)
-        found = self.hashes.setdefault(number, policy.hash())
-        if found != policy.hash():
+        loaded = policy.hash()
+        found = self.hashes.setdefault(number, loaded)
+        if found != loaded:
             raise LuceError(
                 f"{self.models.path(number)}: its weights are not those of round {number} (sha256 "
-                f"{policy.hash()[:12]}, recorded {found[:12]}). Put them back, or start again in "
+                f"{loaded[:12]}, recorded {found[:12]}). Put them back, or start again in "
                 "another output_dir."
             )
         return policy, found

@@ -19,7 +19,17 @@ from luce.recipe.judge import own_annotator
 from luce.recipe.schema import Recipe
 from luce.train.distributed import local_device
 
-EMA = re.compile(r"ema\(\s*(0?\.\d+|0|1|1\.0|0\.\d+)\s*\)")
+SHARE = re.compile(r"(ema|mixture)\(\s*(0?\.\d+|0|1|1\.0)\s*\)")
+
+
+def share_of(word: str, text: str) -> float | None:
+    """The number from 0 to 1 in `word(number)`; None of another text.
+
+    >>> share_of("mixture", "mixture(0.25)"), share_of("mixture", "ema(0.25)")
+    (0.25, None)
+    """
+    found = SHARE.fullmatch(text)
+    return float(found[2]) if found is not None and found[1] == word else None
 
 
 def ema_rate(reference: str) -> float | None:
@@ -28,18 +38,14 @@ def ema_rate(reference: str) -> float | None:
     >>> ema_rate("ema(0.9)")
     0.9
     """
-    found = EMA.fullmatch(reference)
-    return None if found is None else float(found[1])
-
-
-MIXTURE = re.compile(r"mixture\(\s*(0?\.\d+|0|1|1\.0|0\.\d+)\s*\)")
+    return share_of("ema", reference)
 
 
 def check_opponent(recipe: Recipe) -> None:
     """Raise where the opponent is none, or where selector and opponent do not go together."""
     assert recipe.online is not None
     given, across = recipe.online.opponent, recipe.online.select == "across"
-    if given is not None and given != "reference" and MIXTURE.fullmatch(given) is None:
+    if given is not None and given != "reference" and share_of("mixture", given) is None:
         raise RecipeError(
             f"recipe.online.opponent: {given!r}. Write reference, or mixture(share) with the share "
             "of the reference from 0 to 1."
@@ -128,9 +134,8 @@ class Models:
             reference = None if policy.has_adapter else self.load(0)
         else:
             reference = load_frozen(self.recipe, path, self.dtype)
-        found = MIXTURE.fullmatch(kind)
-        share = 1.0 if found is None else float(found[1])
-        return toward_reference(policy, share, reference)
+        share = share_of("mixture", kind)
+        return toward_reference(policy, 1.0 if share is None else share, reference)
 
     def history(self, number: int) -> str | None:
         """What the training of round `number` calls the earlier iterate; None where none is

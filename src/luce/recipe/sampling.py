@@ -1,6 +1,6 @@
 """What a policy answers: responses as text, and the groups on which policies are compared."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,13 +99,27 @@ def kl_to_initial(
     if recipe.evaluate.temperature != 1:
         sampling = replace(sampling_of(recipe.evaluate), temperature=1.0)
         answers = answer(policy, renderer, answers.prompts, sampling, recipe.train.seed)
+    others = {"initial": lambda: initial_policy(recipe, policy)}
+    return kl_on(answers, policy, others, recipe.train.max_tokens_per_batch)["initial"]
+
+
+def kl_on(
+    answers: Answers,
+    policy: CausalPolicy,
+    others: Mapping[str, Callable[[], CausalPolicy]],
+    budget: int,
+) -> dict[str, dict[str, Any] | None]:
+    """KL(π ‖ other) of each, nats a response, on answers that the policy gave at temperature 1;
+    response tokens only. None where all of them are empty."""
     groups = sampled_groups(answers)
     if not groups:
-        return None
-    budget = recipe.train.max_tokens_per_batch
-    initial = initial_policy(recipe, policy)
-    now, then = (token_log_probs(p, groups, budget) for p in (policy, initial))
-    return kl_record(now, then, [tuple(g.prompt.tolist()) for g in groups])
+        return dict.fromkeys(others)
+    now = token_log_probs(policy, groups, budget)
+    of_prompt = [tuple(g.prompt.tolist()) for g in groups]
+    return {
+        name: kl_record(now, token_log_probs(load(), groups, budget), of_prompt)
+        for name, load in others.items()
+    }
 
 
 @torch.no_grad()
