@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from luce.report.plots import FAINT, RUN_COLORS, RUN_MARKS
+from luce.report.plots import FAINT, lines
+from luce.report.plots.lines import Points, points_of
 
 
 def panels(titles: Sequence[str], height: float = 3.3) -> tuple[Figure, list[Axes]]:
@@ -31,21 +32,12 @@ def line_with_band(
     number: int,
     marks: bool = True,
 ) -> None:
-    """The mean over seeds and ± 1.96 standard errors; where a seed has nan it does not count."""
-    table = values.numpy()
-    known = np.isfinite(table)
-    counts = known.sum(1)
-    filled = np.where(known, table, 0.0)
-    mean = filled.sum(1) / np.maximum(counts, 1)
-    spread = np.where(known, table - mean[:, None], 0.0)
-    error = np.sqrt((spread**2).sum(1) / np.maximum(counts - 1, 1) / np.maximum(counts, 1))
-    drawn = counts >= 2
-    at = np.asarray(x)[drawn]
-    mean, half = mean[drawn], 1.96 * error[drawn]
-    color = RUN_COLORS[number % len(RUN_COLORS)]
-    axes.fill_between(at, mean - half, mean + half, color=color, alpha=0.18, linewidth=0)
-    mark = RUN_MARKS[number % len(RUN_MARKS)] if marks else ""
-    axes.plot(at, mean, color=color, marker=mark, markersize=4, linewidth=1.4, label=label)
+    """The mean over seeds and its 95 % interval; a seed with nan does not count, and a point
+    that fewer than two seeds have is left out."""
+    points = points_of(values.numpy())
+    kept = points.known
+    at, ends = np.asarray(x, dtype=float)[kept], (points.low[kept], points.high[kept])
+    lines.line_with_band(axes, at, Points(points.value[kept], *ends), label, number, marks)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 3) -> None:
