@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from luce.report.compare_results import Metric
 from luce.report.numbers import NBSP, counted, number, percent
-from luce.report.page import render
+from luce.report.page import Frame, render
 from luce.report.plots import FAINT, INK, RUN_COLORS, RUN_MARKS, library_style
 from luce.report.svg import inline_svg
 from luce.report.sweep_fold import (
@@ -33,9 +33,16 @@ MOST_LABELS = 24
 
 
 def sweep_page(
-    folder: Path, recipe: str, runs: Sequence[SweepRun], command: Sequence[str] = ()
+    folder: Path,
+    recipe: str,
+    runs: Sequence[SweepRun],
+    command: Sequence[str] = (),
+    frame: Frame | None = None,
+    link: Callable[[SweepRun], str | None] | None = None,
 ) -> str:
-    """The page, to stand in `folder`: links lead to the reports of the runs in it."""
+    """The page, to stand in `folder`: links lead to the reports of the runs in it, or where `link`
+    says."""
+    link = link or (lambda run: _link(folder, run))
     settings = fold(runs)
     shown = [name for name in TABLED if any(name in s.means for s in settings)]
     figure = frontier_figure(settings)
@@ -61,12 +68,13 @@ def sweep_page(
             "runs": [
                 {
                     "run": run,
-                    "link": _link(folder, run),
+                    "link": link(run),
                     "results": [_told(metric_of(name), run.results.get(name)) for name in shown],
                 }
                 for run in runs
             ],
         },
+        frame,
     )
 
 

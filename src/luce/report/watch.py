@@ -51,6 +51,7 @@ class Seen:
         status: what its manifest says, "" where it has none yet.
         stamp: differs as soon as a file of it does.
         step: the last one written; None before the first.
+        total: how many steps the run is to have; None where its manifest does not say.
         written: when the newest of its files was, in seconds of the epoch; 0 without any.
     """
 
@@ -59,10 +60,12 @@ class Seen:
     stamp: Stamp
     step: int | None
     written: float
+    total: int | None = None
 
     def words(self) -> str:
         """What a reader of an unfinished run should know; "" of a finished one."""
-        at = "" if self.step is None else f" at step {self.step:,}"
+        of = "" if self.total is None else f" of {self.total:,}"
+        at = "" if self.step is None else f" at step {self.step:,}{of}"
         if self.state == "running":
             return f"In training{at}."
         if self.state == "failed":
@@ -103,7 +106,9 @@ def look(folder: Path) -> Seen:
     if state is None:
         alive = time.time() - written < QUIET_S or is_held(folder)
         state = "running" if alive else "stopped" if status == "running" else "unknown"
-    return Seen(state, status, stamp, last_step(folder / "metrics.jsonl"), written)
+    total = manifest.get("total_steps")
+    total = total if type(total) is int else None
+    return Seen(state, status, stamp, last_step(folder / "metrics.jsonl"), written, total)
 
 
 def is_held(folder: Path) -> bool:

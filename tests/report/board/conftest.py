@@ -11,6 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("fastapi", reason="the extra `ui` is not installed")
 
+from board_pages import write_sweep  # noqa: E402
+
 CHROMIUM = Path("/usr/bin/chromium")
 
 ONLINE = {
@@ -91,6 +93,17 @@ def runs(tmp_path, finished_folder, write_run, with_manifest, make_metrics, onli
     (root / "web").mkdir()
     (root / "web" / "manifest.json").write_text('{"icons": []}')
     return root
+
+
+@pytest.fixture
+def swept(runs, write_run, with_manifest):
+    """`runs` with a finished sweep of four runs beside the others."""
+    folder = runs / "recipe-sweep"
+    folder.mkdir()
+    for run in write_sweep(folder):
+        manifest = with_manifest({"name": run.name})
+        shutil.move(write_run(f"made/{run.name}", manifest=manifest), run.folder)
+    return runs
 
 
 @pytest.fixture

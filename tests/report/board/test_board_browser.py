@@ -163,6 +163,40 @@ def test_the_table_is_sorted_filtered_and_chosen_from_by_keyboard(chromium, runs
         reader.end(base)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_runs_of_a_sweep_unfold_by_keyboard(chromium, swept, width):
+    with served(swept) as port:
+        base = f"http://127.0.0.1:{port}/"
+        reader = Reader(chromium, width).open(base)
+        page = reader.page
+        reader.wait("9 runs")
+        assert page.locator("tbody tr").count() == 6  # five runs and the sweep
+
+        def members():
+            return page.locator("tbody tr.member .path").all_inner_texts()
+
+        assert members() == []
+        page.get_by_label("Runs of recipe-sweep").focus()
+        page.keyboard.press("Enter")
+        assert len(members()) == 4 and all(path.startswith("recipe-sweep/") for path in members())
+        fold = page.get_by_label("Runs of recipe-sweep")
+        assert fold.get_attribute("aria-expanded") == "true"
+        assert fold.evaluate("e => e === document.activeElement")
+        assert reader.fits()
+        page.keyboard.press("Enter")
+        assert members() == []
+        page.locator("#filter").fill("beta=0.5,seed=1")  # who searches sees it all the same
+        assert members() == ["recipe-sweep/beta=0.5,seed=1"]
+        assert page.locator("tbody tr").count() == 2
+        page.locator("#filter").fill("")
+        page.get_by_role("link", name="recipe-sweep").click()
+        reader.wait("Mean ± standard deviation over the seeds of each setting")
+        assert reader.fits()
+        page.get_by_role("link", name="beta=0.1,seed=0").click()
+        reader.wait("Samples before and after")
+        reader.end(base)
+
+
 def test_curves_grow_as_the_run_does(chromium, runs, make_metrics):
     rows = make_metrics(200, 50)
     folder = runs / "live"

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -23,9 +23,11 @@ from luce.report.board.folder import NotInside, inside
 from luce.report.board.index import Index, tag_of
 from luce.report.board.live import live
 from luce.report.board.side import beside
+from luce.report.board.sweeps import FILE, served_sweep
 from luce.report.compare import compare_runs, render_comparison
 from luce.report.html import report_page
 from luce.report.page import TEMPLATES, Frame, content_policy
+from luce.report.sweep_fold import SweepRun
 from luce.report.watch import look, stamp_of
 
 ASSETS = Path(__file__).parent / "assets"
@@ -201,6 +203,10 @@ def _runs(app: FastAPI, root: Path, reader: list[Any]) -> None:
     def report(run: Path1) -> Response:
         return _page(drawn.report(_place(root, run)))
 
+    @app.get("/sweep", dependencies=reader)
+    def sweep(run: Path1) -> Response:
+        return _page(drawn.sweep(_place(root, run)))
+
     @app.get("/comparison", dependencies=reader)
     def comparison(run: Runs) -> Response:
         return _page(drawn.comparison([_place(root, path) for path in run]))
@@ -234,6 +240,22 @@ class _Drawn:
         links = (("/", "All runs"), (f"/#/run/{quote(path)}", "Curves and parts"))
         frame = Frame(seen.words(), None, links)
         return self._once(("report", path, seen), lambda: report_page(folder, frame))
+
+    def sweep(self, path: str) -> str:
+        folder = self._root / path
+        if not (folder / FILE).is_file():
+            raise NotInside("No sweep is there.")
+        links = (("/", "All runs"),)
+
+        def link(run: SweepRun) -> str | None:
+            there = (folder / run.folder.name / "manifest.json").is_file()
+            at = (PurePosixPath(path) / run.folder.name).as_posix()
+            return f"/report?run={quote(at)}" if there else None
+
+        written = (folder / FILE).stat().st_mtime_ns
+        return self._once(
+            ("sweep", path, written), lambda: served_sweep(folder, Frame("", None, links), link)
+        )
 
     def comparison(self, paths: list[str]) -> str:
         folders = [self._root / path for path in paths]

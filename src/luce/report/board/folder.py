@@ -10,6 +10,9 @@ from luce.report.watch import FILES
 PARTS = frozenset("annotators best checkpoints critic history model reference rounds train".split())
 """Folders inside a run: what lies there is part of the run, not another one."""
 
+MARKS = ("manifest.json", "numbers.json", "sweep.json")
+"""Files that a folder with something for the board has one of."""
+
 MOST_DEEP = 12
 
 
@@ -18,9 +21,9 @@ class NotInside(LuceError):
 
 
 def runs_in(root: Path) -> Iterator[Path]:
-    """Every folder below `root`, itself included, with a manifest.json (a run) or a numbers.json
-    (an experiment of the lab), in alphabetic order. Links to folders are not followed, and what
-    cannot be read is passed over."""
+    """Every folder below `root`, itself included, with a manifest.json (a run), a numbers.json (an
+    experiment of the lab) or a sweep.json (a sweep), in alphabetic order. Links to folders are not
+    followed, and what cannot be read is passed over."""
     waiting = [(root, 0)]
     while waiting:
         folder, depth = waiting.pop()
@@ -32,7 +35,7 @@ def runs_in(root: Path) -> Iterator[Path]:
             continue
         names = {name for name, is_folder in plain if not is_folder}
         within = "manifest.json" in names
-        if within or "numbers.json" in names:
+        if not names.isdisjoint(MARKS):
             yield folder
         if depth == MOST_DEEP:
             continue
@@ -63,14 +66,14 @@ def inside(root: Path, path: str) -> Path:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a run or an experiment of the lab is there."""
-    return any(os.path.isfile(folder / name) for name in ("manifest.json", "numbers.json"))
+    """Whether a run, an experiment of the lab or a sweep is there."""
+    return any(os.path.isfile(folder / name) for name in MARKS)
 
 
 def leads_out(root: Path, folder: Path) -> str | None:
     """The name of a file of the run that is a link out of `root`; None without any."""
     root = root.resolve()
-    told = [*FILES, "numbers.json"]
+    told = [*FILES, "numbers.json", "sweep.json"]
     paths = [folder / name for name in told] + list(folder.glob("rounds/*/answers.jsonl"))
     for path in paths:
         if path.exists() and not path.resolve().is_relative_to(root):

@@ -13,6 +13,7 @@ from typing import Any
 from luce.errors import LuceError
 from luce.report import summary, words
 from luce.report.board.folder import leads_out, runs_in
+from luce.report.board.sweeps import FILE, sweep_cells, sweep_of, waiting_state
 from luce.report.numbers import is_number, number, number_range, percent, percent_range
 from luce.report.online_page import verdict, whole_lines
 from luce.report.page import visible
@@ -66,11 +67,17 @@ class Index:
                         continue
                     read += 1
                     kept = self._kept[path] = _Kept(stamp, row_of(self.root, path))
-                row = kept.row
-                if row is not None and row["state"] not in ("finished", "failed", "damaged", ""):
-                    row = row | {"state": look(self.root / path).state}
-                rows += [row] if row is not None else []
-            return rows, pending
+                rows += [self._now(path, kept.row)] if kept.row is not None else []
+            sweeps = {row["path"] for row in rows if row["kind"] == "sweep" and row["path"]}
+            return [row | {"sweep": sweep_of(row["path"], sweeps)} for row in rows], pending
+
+    def _now(self, path: str, row: Row) -> Row:
+        """The row with its state at this moment, which may change without a file."""
+        if row["state"] in ("finished", "failed", "damaged", ""):
+            return row
+        folder = self.root / path
+        state = waiting_state(folder) if row["kind"] == "sweep" else look(folder).state
+        return row | {"state": state}
 
     def _search(self, now: float) -> None:
         if self._searched and now - self._searched < SEEN_S:
@@ -89,12 +96,14 @@ def tag_of(value: Any) -> str:
 
 
 def _stamp(folder: Path) -> Stamp:
-    found = stamp_of(folder)
-    try:
-        about = (folder / "numbers.json").stat()
-    except OSError:
-        return found
-    return (*found, ("numbers.json", about.st_mtime_ns, about.st_size))
+    found = list(stamp_of(folder))
+    for name in ("numbers.json", FILE):
+        try:
+            about = (folder / name).stat()
+        except OSError:
+            continue
+        found.append((name, about.st_mtime_ns, about.st_size))
+    return tuple(found)
 
 
 def row_of(root: Path, path: str) -> Row | None:
@@ -104,7 +113,7 @@ def row_of(root: Path, path: str) -> Row | None:
         if (name := leads_out(root, folder)) is not None:
             return _damaged(path, folder, f"{name} is a link out of the folder.")
         if not (folder / "manifest.json").exists():
-            return _experiment(path, folder)
+            return (_sweep if (folder / FILE).exists() else _experiment)(path, folder)
         manifest = json.loads((folder / "manifest.json").read_text("utf-8", "replace"))
         if not isinstance(manifest, dict) or not ({"luce", "objective", "kind"} & manifest.keys()):
             return None
@@ -123,6 +132,7 @@ def _run(path: str, folder: Path) -> Row:
     return _row(path, run.name, "run", seen.state, words.verdict(run)[0]) | {
         "objective": _objective(run),
         "step": seen.step,
+        "steps": seen.total,
         "created": str(run.get("created") or ""),
         "written": _moment(seen.written),
         "win_rate": _share(summary.win_rate_of(run), "prompts"),
@@ -146,6 +156,11 @@ def _online(path: str, folder: Path) -> Row:
         "kl": _mean(_entry(run.evaluation, "kl.initial"), "responses"),
         "length": _mean(_entry(run.evaluation, "length"), "responses"),
     }
+
+
+def _sweep(path: str, folder: Path) -> Row:
+    written = {"written": _moment((folder / FILE).stat().st_mtime)}
+    return _row(path, folder.name, "sweep", "", "") | sweep_cells(folder) | written
 
 
 def _experiment(path: str, folder: Path) -> Row | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from luce.report import words
-from luce.report.board.folder import runs_in
+from luce.report.board.folder import NotInside, runs_in
 from luce.report.board.index import row_of
 from luce.report.curves import CURVES, Stroke, describe, downsample, strokes
 from luce.report.online_page import online_curves, verdict, whole_lines
@@ -30,6 +30,8 @@ def live(root: Path, path: str) -> dict[str, Any]:
     row = row_of(root, path) or {}
     if row.get("kind") == "lab":
         return row | _experiment(folder)
+    if row.get("kind") == "sweep":
+        raise NotInside("A sweep is there, and no run; the table of all runs links to its page.")
     run, seen = load_run(folder), look(folder)
     online = run.get("kind") == "online"
     lines = (

@@ -19,7 +19,7 @@ const STATES = ["running", "finished", "failed", "stopped", "damaged"];
 const MOST = 8;
 
 // what the reader chose outlives a visit to another view
-const chosen = { sort: "written", down: true, filter: "", state: "", marked: new Set() };
+const chosen = { sort: "written", down: true, filter: "", state: "", marked: new Set(), open: new Set() };
 
 export function runsView(main) {
   let runs = [], tag = "", timer = 0, left = false, folder = "", first = true;
@@ -66,14 +66,17 @@ export function runsView(main) {
     });
     const of = COLUMNS.find(([key]) => key === chosen.sort)[2];
     kept.sort((a, b) => order(of(a), of(b), chosen.down) || a.shown.localeCompare(b.shown));
+    const narrowed = words.length > 0 || chosen.state !== "";
+    const listed = grouped(runs, kept, narrowed);
     COLUMNS.forEach(([key], i) => {
       const sorted = key === chosen.sort;
       heads[i].setAttribute("aria-sort", !sorted ? "none" : chosen.down ? "descending" : "ascending");
     });
     const focus = document.activeElement?.dataset?.path;
-    body.replaceChildren(...kept.map(line));
+    body.replaceChildren(...listed.map(line));
     if (focus) body.querySelector(`[data-path="${CSS.escape(focus)}"]`)?.focus();
-    count.textContent = kept.length === runs.length ? `${runs.length} runs` : `${kept.length} of ${runs.length} runs`;
+    const [some, all] = [kept, runs].map((these) => these.filter((row) => row.kind !== "sweep").length);
+    count.textContent = some === all ? `${all} runs` : `${some} of ${all} runs`;
     empty.hidden = kept.length > 0;
     empty.textContent = runs.length ? "No run is like that." : first ? "Reading …" : "No run is in this folder yet. The page finds them as they come.";
     marked();
@@ -94,13 +97,14 @@ export function runsView(main) {
         marked();
       } });
     if (box) box.checked = chosen.marked.has(row.path);
+    const sweep = row.kind === "sweep" && usable;
     const report = usable && row.state === "finished";
-    const target = report ? "/report?" + new URLSearchParams({ run: row.path }) : address("run", row.path);
+    const target = sweep ? "/sweep?" + new URLSearchParams({ run: row.path })
+      : report ? "/report?" + new URLSearchParams({ run: row.path }) : address("run", row.path);
     const name = usable ? make("a", { href: target }, row.name) : row.name;
     const state = row.kind === "lab" ? (row.passed ? "passed" : "not passed") : row.state || "–";
-    const step = row.rounds !== undefined ? `${row.rounds} round${row.rounds === 1 ? "" : "s"}` : number(row.step);
-    return make("tr", { role: "row" },
-      make("td", { role: "cell", class: "pick" }, box),
+    return make("tr", { role: "row", class: row.sweep ? "member" : null },
+      make("td", { role: "cell", class: "pick" }, sweep ? fold(row) : box),
       make("th", { role: "rowheader", scope: "row" }, name,
         make("span", { class: "soft path" }, row.shown),
         make("span", { class: "told" }, whole(row.error || row.headline))),
@@ -108,8 +112,18 @@ export function runsView(main) {
       cell("Objective", row.kind === "lab" ? "lab" : row.objective || "–"),
       figure("Win rate", row.win_rate), figure("Held-out accuracy", row.accuracy),
       figure("KL, nats", row.kl), figure("Length, tokens", row.length),
-      cell("Step", row.kind === "lab" ? "–" : step, "n"),
+      cell("Step", steps(row), "n"),
       cell("Last written", row.written ? when(row.written) : "–", "when"));
+  }
+
+  // The button that shows or hides the runs of a sweep.
+  function fold(row) {
+    const open = chosen.open.has(row.path);
+    return make("button", { type: "button", class: "plain", "data-path": row.path, "aria-expanded": String(open),
+      "aria-label": `Runs of ${row.shown}`, click: () => {
+        open ? chosen.open.delete(row.path) : chosen.open.add(row.path);
+        rows();
+      } }, open ? "▾" : "▸");
   }
 
   async function read() {
@@ -145,6 +159,24 @@ export function runsView(main) {
   rows();
   read();
   return { leave() { left = true; clearTimeout(timer); document.removeEventListener("visibilitychange", seen); } };
+}
+
+// The runs of a sweep stand below it, where it is unfolded or one of them is searched for.
+function grouped(runs, kept, narrowed) {
+  const below = new Map(runs.filter((row) => row.kind === "sweep" && row.path).map((row) => [row.path, []]));
+  const held = new Set(kept.map((row) => row.sweep).filter(Boolean));
+  const first = kept.concat(runs.filter((row) => held.has(row.path) && !kept.includes(row)));
+  for (const row of kept) below.get(row.sweep)?.push(row);
+  return first.filter((row) => !below.has(row.sweep)).flatMap((row) =>
+    [row, ...(narrowed || chosen.open.has(row.path) ? below.get(row.path) ?? [] : [])]);
+}
+
+function steps(row) {
+  if (row.kind === "lab") return "–";
+  if (row.kind === "sweep") return row.runs === undefined ? "–" : `${row.done} of ${row.runs} runs`;
+  if (row.rounds !== undefined) return `${row.rounds} round${row.rounds === 1 ? "" : "s"}`;
+  const of = row.steps && row.step !== row.steps && row.step !== null ? ` of ${number(row.steps)}` : "";
+  return number(row.step) + of;
 }
 
 // What is unknown stands last, whichever way the column is sorted.
