@@ -1,9 +1,6 @@
 """The chat template of a tokenizer: renderings, their scored spans, and what must hold of them."""
 
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +8,7 @@ import numpy as np
 
 from luce.data.encode import Encoder, Hidden
 from luce.data.ledger import RowError
+from luce.data.template_limits import ROOM, TIMES, StuckTemplate, TooLong, limited
 from luce.errors import ModelError
 from luce.types import Branch, Message, Place
 
@@ -76,6 +74,7 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._time_limit_s = time_limit_s
+        self._stuck: StuckTemplate | None = None
         self.terminator_text = self._probe()
         self.terminator: int = encoder.added[self.terminator_text]
         encoder.guard(self.terminator_text)
@@ -193,23 +192,36 @@ class ChatTemplate:
     def _render(
         self, turns: list[dict[str, Any]], tools: Any, kwargs: Mapping[str, Any], generate: bool
     ) -> str:
+        if self._stuck is not None:
+            raise self._stuck
+        most = ROOM + TIMES * _characters([turns, tools, kwargs])
         try:
-            with _limit(self._time_limit_s):
+            with limited(self._time_limit_s, most):
                 return self._tokenizer.apply_chat_template(
                     turns, tools=tools, add_generation_prompt=generate, tokenize=False, **kwargs
                 )
         except TimeoutError:
-            raise _fault("", f"the chat template took over {self._time_limit_s:g} s.") from None
+            self._stuck = self._too_slow(" for an earlier row")
+            raise self._too_slow("") from None
+        except TooLong:
+            raise _fault("", f"the chat template writes over {most:,} characters for this row, "
+                         f"{ROOM:,} and {TIMES} times what it is given.") from None  # fmt: skip
         except Exception as error:
             said = str(error).strip().splitlines()
             raise _fault("", f"the chat template refuses this row: {type(error).__name__}: "
                          f"{said[0] if said else ''}") from error  # fmt: skip
 
+    def _too_slow(self, where: str) -> StuckTemplate:
+        return StuckTemplate(
+            f"the chat template took over {self._time_limit_s:g} s{where} and is not asked again: "
+            "every row might take as long. Mend the model's template, or take that row out."
+        )
+
     def _probe(self) -> str:
         turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": _PROBE}]
         try:
             full = self._render(turns, None, {}, generate=False)
-        except RowError as error:
+        except (RowError, StuckTemplate) as error:
             raise ModelError(
                 f"The tokenizer's chat template does not work: {error.detail}"
             ) from error
@@ -232,23 +244,12 @@ def _fault(field: str, detail: str) -> RowError:
     return RowError(_UNPLACED, field, "template", detail)
 
 
-def _ring(signum: int, frame: Any) -> None:
-    raise TimeoutError
-
-
-@contextmanager
-def _limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the body after so long. Works in the main thread of a Unix process
-    whose alarm clock is free; elsewhere the body has no limit but the sandbox's own."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or not hasattr(signal, "setitimer") or signal.getitimer(signal.ITIMER_REAL)[0]:
-        yield
-        return
-
-    before = signal.signal(signal.SIGALRM, _ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+def _characters(value: Any) -> int:
+    """How many characters of text there are in it."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(_characters(key) + _characters(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return sum(map(_characters, value))
+    return 0

@@ -14,6 +14,7 @@ import numpy as np
 from luce.data.chat import DEFAULT_TEMPLATE, ChatTemplate, Note
 from luce.data.encode import Encoder, Hidden
 from luce.data.ledger import RowError
+from luce.data.template_limits import StuckTemplate
 from luce.data.turns import as_turns
 from luce.data.validate import check_prompt, check_row, is_running_text, responses_of
 from luce.errors import DataError, ModelError
@@ -106,6 +107,7 @@ class Renderer:
 
         Raises:
             RowError: the prompt is no prompt, or the template refuses or cuts it.
+            StuckTemplate: the template took too long, for this prompt or an earlier one.
         """
         check_prompt(prompt, place)
         if self._chat is None:
@@ -114,6 +116,8 @@ class Renderer:
         hidden = self._encoder.hide(turns, tools, chat_template_kwargs)
         try:
             return self._chat.prompt(turns, tools, chat_template_kwargs or {}, hidden, []).ids
+        except StuckTemplate as error:
+            raise error.at(place) from None
         except DataError as error:
             raise _as_row_error(error, place, None) from error
 
@@ -133,7 +137,12 @@ class Renderer:
         return self.group_and_notes(row)[0]
 
     def group_and_notes(self, row: Row) -> tuple[Group, list[Note]]:
-        """The row as token ids, and what the template changed in it (white space trimmed)."""
+        """The row as token ids, and what the template changed in it (white space trimmed).
+
+        Raises:
+            RowError: what is wrong with the row.
+            StuckTemplate: the template took too long, for this row or an earlier one.
+        """
         check_row(row)
         notes: list[Note] = []
         try:
@@ -143,6 +152,8 @@ class Renderer:
                 prompt, branches = self._plain(row)
             else:
                 prompt, branches = self._rendered(self._chat, row, notes)
+        except StuckTemplate as error:
+            raise error.at(row.place) from None
         except DataError as error:
             raise _as_row_error(error, row.place, row.id) from error
         return _group(row, prompt, branches), notes

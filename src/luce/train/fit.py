@@ -6,6 +6,7 @@ checkpoint if due. A resume keeps the lines up to the checkpoint's step and writ
 """
 
 import fcntl
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ from luce.train.lines import (
     sigterm_noted,
     timing_of,
 )
-from luce.train.trainer import NonFiniteStep, Trainer
+from luce.train.nonfinite import NonFiniteStep
+from luce.train.trainer import Trainer
 from luce.types import Group
 
 
@@ -40,7 +42,8 @@ class Watcher(Protocol):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder for this process; the lock goes with the process, however it ends.
+    """Hold a run folder for this process; the lock goes with the process, however it ends. What a
+    process that was killed left half-written in it goes: it may be as large as the model.
 
     Raises:
         LuceError: another process holds it, or the folder cannot be written.
@@ -61,6 +64,8 @@ def locked(folder: Path) -> Iterator[None]:
             "output_dir."
         ) from error
     try:
+        for left in folder.glob(".*.partial*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         yield
     finally:
         stream.close()
@@ -134,12 +139,8 @@ def _steps(trainer: Trainer, folder: RunFolder) -> Iterator[dict[str, Any]]:
     try:
         yield from trainer.steps()
     except NonFiniteStep as error:
-        rows = [
-            {"file": b.group.place.file, "line": b.group.place.line, "id": b.group.id,
-             "step": trainer.step + 1, "cost": str(b.cost)}
-            for b in error.bad
-        ]  # fmt: skip
-        write_jsonl(folder.path / "nonfinite.jsonl", rows)
+        if trainer.world.first:
+            write_jsonl(folder.path / "nonfinite.jsonl", error.rows(trainer.step + 1))
         raise
 
 

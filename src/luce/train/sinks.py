@@ -58,6 +58,8 @@ class ConsoleSink:
             case "samples":
                 self.console.print(f"step {record['step']}: samples {_samples_text(record)}")
             case _:
+                if (said := anomaly_text(record)) is not None:
+                    self.console.print(f"warning: {said}", markup=False)
                 shown = _train_text(record, self.SHOWN)
                 self.progress.update(self.task, completed=record["step"], shown=shown)
                 tenth = max(1, self.total // 10, self.every)
@@ -66,6 +68,17 @@ class ConsoleSink:
 
     def close(self) -> None:
         self.progress.stop()
+
+
+def anomaly_text(record: Mapping[str, Any]) -> str | None:
+    """What is unusual about the gradient of a step, or None."""
+    typical = record.get("grad_norm/typical")
+    if typical is None:
+        return None
+    return (
+        f"step {record['step']}: the gradient's norm is {record['grad_norm']:.3g}, where "
+        f"{typical:.3g} was typical of the steps before."
+    )
 
 
 def _train_text(record: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -14,22 +14,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from luce.data.pack import micro_batches
-from luce.errors import DataError, NonFiniteError
-from luce.numerics import first_non_finite
+from luce.errors import DataError
 from luce.train.account import Account, Entry, tell
 from luce.train.ahead import Ahead, mine
+from luce.train.anomalies import RecentNorms
 from luce.train.batch import check_rows, check_structure, collate
 from luce.train.distributed import World
 from luce.train.global_batch import gather_batch
 from luce.train.learner import Learner
+from luce.train.loss_scale import LossScale
 from luce.train.metrics import Means, held_out_record
+from luce.train.nonfinite import Bad, NonFiniteStep, gradient_failure, overflow, row_by_row
+from luce.train.optimizer import adamw, move, optimizer_state, put, restore_optimizer
 from luce.train.order import rows_of_step, visits_of_step
 from luce.train.pull import pulls
 from luce.train.settings import TrainSettings
-from luce.train.sharded import cut_like, gradient_norm, local_gradients, whole, whole_tensor
+from luce.train.sharded import gradient_norm, local_gradients, whole
 from luce.types import CostFunction, Group, Responses
 
 STATISTICS_MEMORY = 512
@@ -53,22 +55,6 @@ class Running:
         return {name: total / n for name, (total, n) in self.sums.items() if n}
 
 
-@dataclass(frozen=True)
-class Bad:
-    """A group whose cost is not finite."""
-
-    group: Group
-    cost: float
-
-
-class NonFiniteStep(NonFiniteError):
-    """A step that would have put a nan or an infinity into the weights. Nothing was updated."""
-
-    def __init__(self, message: str, bad: Sequence[Bad] = ()):
-        super().__init__(message)
-        self.bad = tuple(bad)
-
-
 class Trainer:
     """State over time: the learner's weights, the optimizer, the step, the running statistics.
 
@@ -78,6 +64,8 @@ class Trainer:
         groups: the training rows, tokenized.
         settings: how.
         world: this process among its peers.
+        loss_scale: of the backward pass through a float16 network whose trained weights are
+            float32; None: nothing is scaled.
     """
 
     def __init__(
@@ -87,6 +75,7 @@ class Trainer:
         groups: Sequence[Group],
         settings: TrainSettings,
         world: World | None = None,
+        loss_scale: LossScale | None = None,
     ):
         if not groups:
             raise DataError("No rows to train on: 0 are left after reading and truncation.")
@@ -98,8 +87,8 @@ class Trainer:
         self.total_steps = settings.total_steps(len(groups))
         self.visits = settings.visits(len(groups))
         self.step = 0
-        self.running = Running()
-        self.optimizer = _adamw(self.parameters, settings)
+        self.running, self.norms, self.loss_scale = Running(), RecentNorms(), loss_scale
+        self.optimizer = adamw(self.parameters, settings, settings.learning_rate)
 
     def steps(self) -> Iterator[dict[str, Any]]:
         """Train to the end from wherever the trainer stands; yield each step's record.
@@ -123,33 +112,20 @@ class Trainer:
         return [replace(self.groups[i], visit=n) for i, n in zip(rows, visits, strict=True)]
 
     def _one_step(self, ahead: Ahead) -> dict[str, Any]:
-        s, world = self.settings, self.world
-        # dropout (if any) draws from the step's own stream, so that a resumed run draws the same
-        seed = ((s.seed * 1_000_003 + self.step) * 4_099 + world.rank) % 2**63
-        torch.manual_seed(seed)
-
-        self.optimizer.zero_grad(set_to_none=True)
-        means, statistics, weight, failure = Means(), Means(), 0.0, None
-        try:
-            for entry in self._add_gradients(ahead, seed):
-                weight += tell(entry, means, statistics)
-        except NonFiniteStep as error:
-            failure = error
-        # told to everybody before anybody stops, or the other ranks would wait for ever
-        shares = world.gather((means, statistics, weight, failure and str(failure)))
-        if failure:
-            raise failure
-        for _, _, _, message in shares:
-            if message:
-                raise NonFiniteStep(message)
-        means = Means().merge(m for m, _, _, _ in shares)
-        statistics = Means().merge(t for _, t, _, _ in shares)
-        weight = sum(w for _, _, w, _ in shares)
-        norm = self._scale_gradients(weight)
+        s, overflows = self.settings, 0
+        while (found := self._gradient(ahead)) is None:
+            overflows += 1
+        means, statistics, norm = found
         rate = s.rate(self.step, self.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        parameters = list(self.parameters.values())
+        clipped = move(self.optimizer, parameters, norm, s.max_grad_norm, rate)
+        told = {"grad_norm": norm, "grad_norm/clipped": float(clipped)}
+        typical = self.norms.take(norm)
+        if typical is not None:
+            told["grad_norm/typical"] = typical
+        if self.loss_scale is not None:
+            told |= {"loss_scale": self.loss_scale.scale, "loss_scale/overflows": float(overflows)}
+            self.loss_scale.hold()
         self.running.observe(statistics)
         self.step += 1
         values = means.values()
@@ -162,10 +138,47 @@ class Trainer:
             "groups": len(rows),
             "tokens": sum(self.groups[i].tokens for i in rows),
             "loss": values.pop("loss"),
-            "grad_norm": norm,
+            **told,
             "learning_rate": rate,
             **values,
         }
+
+    def _gradient(self, ahead: Ahead) -> tuple[Means, Means, float] | None:
+        """Make the gradient of the global mean; returns metrics, statistics and its norm, or None
+        where it overflowed under a loss scale, which is halved then.
+
+        Raises:
+            NonFiniteStep: see `steps`; the same on all ranks.
+        """
+        s, world = self.settings, self.world
+        # dropout (if any) draws from the step's own stream, so that a resumed run draws the same
+        seed = ((s.seed * 1_000_003 + self.step) * 4_099 + world.rank) % 2**63
+        torch.manual_seed(seed)
+        self.optimizer.zero_grad(set_to_none=True)
+        means, statistics, weight, failure = Means(), Means(), 0.0, None
+        try:
+            for entry in self._add_gradients(ahead, seed):
+                weight += tell(entry, means, statistics)
+        except NonFiniteStep as error:
+            failure = error
+        # told to everybody before anybody stops, or the other ranks would wait for ever
+        told = failure and (str(failure), failure.bad)
+        shares = world.gather((means, statistics, weight, told))
+        failures = [share for *_, share in shares if share]
+        if failures:
+            bad = [one for _, some in failures for one in some]
+            raise NonFiniteStep(failures[0][0], bad) from failure
+        norm = self._mean_gradient(sum(w for _, _, w, _ in shares))
+        if not norm < float("inf"):
+            if self.loss_scale is not None and self.loss_scale.halve():
+                return None
+            raise self._gradient_failure(norm, seed)
+        means = Means().merge(m for m, _, _, _ in shares)
+        return means, Means().merge(t for _, t, _, _ in shares), norm
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 if self.loss_scale is None else self.loss_scale.scale
 
     def _add_gradients(self, ahead: Ahead, seed: int) -> list[Entry]:
         """The gradient of this rank's part of a step, and what the part cost; of a cost of the
@@ -176,7 +189,7 @@ class Trainer:
         else:
             for part in ahead.take(self.step):
                 cost, weight, batch = self._cost(part.groups, part.respond(self.learner))
-                ((cost * weight).sum() * float(part.counts)).backward()
+                ((cost * weight).sum() * (self._scale * part.counts)).backward()
                 if part.counts:
                     self._note(account, part.groups, cost, weight, batch)
         entries = account.read()
@@ -192,7 +205,7 @@ class Trainer:
         whole = gather_batch(self.learner, groups, self.world, budget, seed)
         cost, weight, batch = self._cost(groups, whole.responses)
         self._refuse_non_finite(groups, cost.tolist(), whole.finite(groups))
-        whole.backward(self.learner, (cost * weight).sum())
+        whole.backward(self.learner, (cost * weight).sum() * self._scale)
         if self.world.first:
             self._note(account, groups, cost, weight, batch)
 
@@ -237,25 +250,26 @@ class Trainer:
         row_weight = torch.tensor([g.weight for g in groups], dtype=cost.dtype, device=cost.device)
         return cost, row_weight * self.objective.weight(batch), batch
 
-    def _scale_gradients(self, weight: float) -> float:
-        """Turn summed gradients into those of the global mean, clip them; returns their norm."""
+    def _mean_gradient(self, weight: float) -> float:
+        """Turn summed, scaled gradients into those of the global mean; returns their norm."""
         parameters = list(self.parameters.values())
         self.world.add_gradients(parameters)
-        gradients = local_gradients(parameters)
-        torch._foreach_div_(gradients, weight)
-        norm = gradient_norm(parameters)
-        if not norm < float("inf"):
-            names = [n for n, p in self.parameters.items() if p.grad is not None]
-            found = first_non_finite(zip(names, gradients, strict=True))
-            name = next(filter(None, self.world.gather(found)), None)
-            what = f"the gradient of {name!r} is not finite" if name else "the gradient overflows"
-            raise NonFiniteStep(
-                f"step {self.step + 1}: {what} (norm {norm}). No weight was changed. Lower "
-                "learning_rate, or train in float32."
-            )
-        if norm > self.settings.max_grad_norm:
-            torch._foreach_mul_(gradients, self.settings.max_grad_norm / (norm + 1e-6))
-        return norm
+        torch._foreach_div_(local_gradients(parameters), weight * self._scale)
+        return gradient_norm(parameters)
+
+    def _gradient_failure(self, norm: float, seed: int) -> NonFiniteStep:
+        """The error of a gradient that is not finite where every cost is, with the rows to blame
+        for it. All ranks must ask."""
+        what = overflow(self.parameters, self.world, norm)
+        remedy = "Lower learning_rate, train in float32, or look at the row."
+        if self.loss_scale is not None:
+            what += f", at the lowest loss scale ({self._scale:g})"
+            remedy = "Set train.bf16 or model.dtype: float32, or look at the row."
+        groups = self._groups_of(self.step)
+        found = row_by_row(
+            self.learner, groups, self.world, seed, lambda given: self._cost(groups, given)[:2]
+        )
+        return gradient_failure(self.step + 1, what, found, remedy)
 
     def whole(self) -> AbstractContextManager[None]:
         """The learner with all of its weights on every rank, for a while; all ranks must enter."""
@@ -345,51 +359,20 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that a resumed run needs: tensors by name, whole, and plain values. All ranks
         must ask."""
-        tensors = {f"weights.{n}": whole_tensor(p.detach()) for n, p in self.parameters.items()}
-        for name, parameter in self.parameters.items():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{name}.{key}"] = whole_tensor(torch.as_tensor(value))
-        return tensors, {"step": self.step, "running": self.running.sums}
+        values = {"step": self.step, "running": self.running.sums, "norms": self.norms.values()}
+        if self.loss_scale is not None:
+            values["loss_scale"] = self.loss_scale.state()
+        return optimizer_state(self.optimizer, self.parameters), values
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Stand where `state` was taken."""
-        self.put({name: tensors[f"weights.{name}"] for name in self.parameters})
-        for name, parameter in self.parameters.items():
-            prefix = f"optimizer.{name}."
-            found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            if found:
-                self.optimizer.state[parameter] = {
-                    key: value.clone() if key == "step" else cut_like(value, parameter)
-                    for key, value in found.items()
-                }
+        restore_optimizer(self.optimizer, self.parameters, tensors)
         self.step = int(values["step"])
         self.running = Running({k: (float(a), float(b)) for k, (a, b) in values["running"].items()})
+        self.norms = RecentNorms(float(norm) for norm in values.get("norms", ()))
+        if self.loss_scale is not None and "loss_scale" in values:
+            self.loss_scale.restore(values["loss_scale"])
 
     def put(self, weights: Mapping[str, Tensor]) -> None:
         """Take these weights, whole and by name, the same on all ranks."""
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(cut_like(weights[name], parameter))
-
-
-def _adamw(parameters: Mapping[str, torch.nn.Parameter], s: TrainSettings) -> torch.optim.AdamW:
-    # matrices decay and vectors do not; those that are cut and those that are not do not mix
-    kinds = [(decay, cut) for cut in (False, True) for decay in (True, False)]
-    groups = [
-        {
-            "params": [
-                p
-                for p in parameters.values()
-                if (p.ndim >= 2, isinstance(p, DTensor)) == (decay, cut)
-            ],
-            "weight_decay": s.weight_decay if decay else 0.0,
-        }
-        for decay, cut in kinds
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=s.learning_rate,
-        betas=(s.adam_beta1, s.adam_beta2),
-        eps=s.adam_epsilon,
-        fused=True,
-    )
+        put(self.parameters, weights)
