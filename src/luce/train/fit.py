@@ -24,7 +24,8 @@ from luce.train.lines import (
     sigterm_noted,
     timing_of,
 )
-from luce.train.trainer import NonFiniteStep, Trainer
+from luce.train.nonfinite import NonFiniteStep
+from luce.train.trainer import Trainer
 from luce.types import Group
 
 
@@ -138,12 +139,8 @@ def _steps(trainer: Trainer, folder: RunFolder) -> Iterator[dict[str, Any]]:
     try:
         yield from trainer.steps()
     except NonFiniteStep as error:
-        rows = [
-            {"file": b.group.place.file, "line": b.group.place.line, "id": b.group.id,
-             "step": trainer.step + 1, "cost": str(b.cost)}
-            for b in error.bad
-        ]  # fmt: skip
-        write_jsonl(folder.path / "nonfinite.jsonl", rows)
+        if trainer.world.first:
+            write_jsonl(folder.path / "nonfinite.jsonl", error.rows(trainer.step + 1))
         raise
 
 
