@@ -189,7 +189,10 @@ def _adapter_base(path: str) -> tuple[bool, str]:
                 )
             return False, path
     elif folder.exists() or path.startswith((".", "/")) or path.count("/") > 1:
-        raise ModelError(f"{path}: no such model folder.")
+        raise ModelError(
+            f"{path}: no such model folder. Give a folder in Hugging Face format, or a name of the "
+            "hub, owner/name; `luce new-model` makes a small one."
+        )
     else:
         try:
             found = find_adapter_config_file(path)
