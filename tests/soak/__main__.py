@@ -1,0 +1,99 @@
+"""`python -m tests.soak --minutes 120 --seed 0 --out FOLDER`: train, sample, annotate, kill at
+random, resume, compare. `python -m tests.soak --page FOLDER` writes docs/soak.md of it."""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from soak_cycle import Soak, one  # noqa: E402
+from soak_long import LongRuns, LongServer, make_world  # noqa: E402
+from soak_page import write  # noqa: E402
+from soak_processes import Ledger, Watch  # noqa: E402
+from soak_work import WORK, write_data  # noqa: E402
+
+PAGE = HERE.parents[1] / "docs" / "soak.md"
+SEEDS = 2
+"""Worlds that the cycles go through in turn."""
+
+
+def soak(out: Path, minutes: float, seed: int, only: str | None) -> int:
+    """Carry it out; the number of faults."""
+    out.mkdir(parents=True)
+    # a program that was started in the background has SIGINT ignored, and so would its children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end = time.monotonic() + 60 * minutes
+    ledger = Ledger(out / "ledger.jsonl")
+    watch = Watch(out / "memory.jsonl", ledger)
+    watch.start()
+    about = {"minutes": minutes, "seed": seed, "cores": os.cpu_count(), "python": sys.version}
+    ledger.tell("soak", **about)
+    bench = Soak(out, ledger, watch, random.Random(seed))
+    names = only.split(",") if only else [work.name for work in WORK]
+    lanes = []
+    for turn in itertools.count():
+        world = turn % SEEDS
+        for work in WORK:
+            judge = out / f"seed-{world}" / "reward" / "calm" / "run" / "model"
+            needed = work.name == "reward" and not judge.exists()
+            if work.name not in names and not needed:
+                continue
+            if time.monotonic() >= end:
+                break
+            try:
+                if work.name == "reward" and turn < SEEDS:
+                    make_world(bench, world, HERE)
+                    write_data(out / f"seed-{world}" / "world", world)
+                one(bench, work, world, turn)
+            except Exception:
+                bench.fault(f"{work.name}-{world}", traceback.format_exc()[-1500:])
+            if not lanes and not only and judge.exists():
+                left = end - time.monotonic()
+                lanes = [LongRuns(bench, "long-runs", left), LongServer(bench, "long-server", left)]
+                for lane in lanes:
+                    lane.start()
+        if time.monotonic() >= end:
+            break
+        ledger.tell("cycle", number=turn)
+    for lane in lanes:
+        lane.join(3600)
+        if lane.is_alive():
+            bench.fault(lane.name, "did not come to an end")
+    watch.stop.set()
+    watch.join(30)
+    ledger.tell("done", seconds=round(time.monotonic() - ledger.started, 1))
+    events = map(json.loads, (out / "ledger.jsonl").read_text().splitlines())
+    faults = [event for event in events if event["event"] == "fault"]
+    for event in faults:
+        print(f"{event['work']}: {event['what']}", file=sys.stderr)
+    return len(faults)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=120.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="a new folder")
+    parser.add_argument("--only", help="names of workloads, with commas; no long processes then")
+    parser.add_argument("--page", type=Path, help="write the page of the soak in this folder")
+    given = parser.parse_args(arguments)
+    if given.page is not None:
+        found = write(given.page, PAGE)
+        print(f"{PAGE}: {found['total']}")
+        return min(1, len(found["faults"]))
+    if given.out is None:
+        parser.error("--out: name a new folder")
+    return min(1, soak(given.out.resolve(), given.minutes, given.seed, given.only))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,185 @@
+"""What a soak found, out of its ledger and its samples of memory: a summary, and docs/soak.md."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from soak_checks import UNLIKE
+from soak_memory import BLOCK_S, ENOUGH, WARM_UP, slopes_between, slopes_within
+from soak_work import lines
+
+LONG = ("long-train", "long-online", "long-server")
+SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
+LIVES = {
+    "long-train": "training, from start to SIGTERM",
+    "long-online": "online rounds, from start to SIGTERM",
+    "long-server": "the annotation page, two people voting",
+}
+HEAD = """# Two hours under fire
+
+Training, sampling, online rounds and people's votes, killed at random, resumed, and compared with
+the same work undisturbed:
+
+```text
+python -m tests.soak --minutes 120 --seed 0 --out FOLDER
+python -m tests.soak --page FOLDER
+```
+
+The first line runs it, the second writes this page. A shorter run is among the slow tests.
+
+## What is run
+
+Tiny models and ragged data, one row of which is too long: a reward model; DPO with a cached
+reference, with all weights and with LoRA and dropout; KTO, SimPO, ORPO; three rounds of online DPO
+and of RLOO, judged by that reward model; `luce sample`; and `luce annotate` with two people who
+vote at once. Two seeds take turns. Each workload runs once to its end. Then it runs again and is
+sent a signal up to four times: three of five are SIGKILL, the others SIGTERM and SIGINT. More than
+half of the signals come at a random share of its files and steps, the others at a random second of
+its processor time, so also while it loads, exports or writes its report. It goes on with
+`--resume`; the page with the same store; `luce sample` from the start.
+
+Beside that, three processes live long and are left alone: a training run in the first half, an
+online run of many rounds in the second, and an annotation page all the while.
+
+## What is checked
+
+`ledger.jsonl` has a line for every start, signal, resume, end, round and vote, and for every step
+with its rows.
+
+- **Files**: every file of the run folder is that of the undisturbed run, byte for byte, but for
+  the table below. No file more, no file less.
+- **Steps**: each is in metrics.jsonl exactly once.
+- **Rows**: the process itself notes what enters a gradient. A step that is done again has the same
+  rows; in the steps that count, every line of the data is trained on once an epoch, or is held
+  out, or is counted as dropped.
+- **Samples**: in every round every prompt is answered and judged once.
+- **Votes**: each that the page called saved is in the export exactly once.
+- **Ends**: a process ends as its signal says, or with 0.
+
+| may differ | why |
+|---|---|
+"""
+MEMORY = """
+## Memory
+
+Resident memory is read every second. Within a process: the least-squares slope after the first
+{warm:.0f} % of its life. From process to process: the slope of the peaks of the killed and resumed
+ones in their order, and the largest of them beside that of the undisturbed run. Intervals are at
+95 %, by the bootstrap; samples of the same {block:.0f} minutes are drawn together, and fewer than
+{enough} such blocks, or processes, give none. Flat: the interval does not lie above 0.
+
+| process | n | first, MiB | last, MiB | slope, MiB an hour | flat |
+|---|---|---|---|---|---|
+"""
+BETWEEN = """
+| workload | processes | undisturbed, MiB | largest, MiB | slope, MiB a process | flat |
+|---|---|---|---|---|---|
+"""
+
+
+def workload(name: str) -> str:
+    """`dpo-lora-1` is the workload dpo-lora of the second seed."""
+    return name.rsplit("-", 1)[0] if name[-1:].isdigit() else name
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What the ledger of a soak says, in numbers."""
+    events = list(lines(folder / "ledger.jsonl"))
+    about = next(event for event in events if event["event"] == "soak")
+    works: dict[str, Counter[str]] = {}
+    for event in events:
+        if "work" in event and not event["work"].startswith("world"):
+            _count(works.setdefault(workload(event["work"]), Counter()), event)
+    samples = list(lines(folder / "memory.jsonl"))
+    faults = [event for event in events if event["event"] == "fault"]
+    return {
+        "minutes": about["minutes"],
+        "seed": about["seed"],
+        "ended": any(event["event"] == "done" for event in events),
+        "hours": round(events[-1]["t"] / 3600, 2),
+        "cycles": sum(event["event"] == "cycle" for event in events),
+        "workloads": {name: dict(counts) for name, counts in works.items()},
+        "total": dict(sum(works.values(), Counter())),
+        "faults": [{"work": event["work"], "what": event["what"]} for event in faults],
+        "memory_within": [slope.plain() for slope in slopes_within(samples, LONG)],
+        "memory_between": [slope.plain() for slope in slopes_between(events)],
+    }
+
+
+def _count(counts: Counter[str], event: Mapping[str, Any]) -> None:
+    kind = event["event"]
+    if kind == "kill":
+        counts[event["signal"]] += 1
+    elif kind == "step":
+        counts["steps"] += 1
+        counts["steps_done"] += event["done"]
+        counts["rows"] += len(event["rows"])
+    elif kind == "steps":
+        counts["steps"] += event["steps"]
+    elif kind == "long":
+        counts["steps"] += event.get("steps", 0)
+        counts["rows"] += event.get("rows", 0)
+        counts["rounds"] += event.get("rounds", 0)
+    elif kind == "samples":
+        counts["samples"] += event["rows"]
+    elif kind == "votes":
+        counts["votes"] += event["exported"]
+    elif kind == "round":
+        counts["rounds"] += 1
+    elif kind in ("start", "resume", "checked", "fault"):
+        counts[kind] += 1
+
+
+def table(rows: Iterable[Sequence[Any]]) -> str:
+    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """docs/soak.md."""
+    parts = [HEAD, table((f"`{name}`", why) for name, why in UNLIKE.items())]
+    total = found["total"]
+    parts.append(
+        f"\n## What was found\n\n{found['hours']} hours, seed {found['seed']}, on two cores that "
+        f"were shared with other work; {found['cycles']} whole cycles.\n\n"
+        "| workload | compared | SIGKILL | SIGTERM | SIGINT | resumed | steps | rows | rounds | "
+        "votes | faults |\n|---|---|---|---|---|---|---|---|---|---|---|\n"
+    )
+    columns = ("checked", *SIGNALS, "resume", "steps", "rows", "rounds", "votes", "fault")
+    for name, counts in [*found["workloads"].items(), ("**all**", total)]:
+        parts.append(table([[name, *(f"{counts.get(c, 0):,}" for c in columns)]]))
+    done = total.get("steps_done", 0)
+    parts.append(
+        f"\nOf the steps whose rows are noted {done:,} were carried out, those that a kill threw "
+        "away and a resume did again among them.\n"
+    )
+    if found["faults"]:
+        parts.append("\n| fault of | what |\n|---|---|\n")
+        parts.append(table((f["work"], _cell(f["what"])) for f in found["faults"]))
+    parts.append(MEMORY.format(warm=100 * WARM_UP, block=BLOCK_S / 60, enough=ENOUGH))
+    for slope in found["memory_within"]:
+        parts.append(table([_slope(slope | {"name": LIVES[slope["name"]]})]))
+    parts.append(BETWEEN)
+    parts.extend(table([_slope(slope)]) for slope in found["memory_between"])
+    return "".join(parts)
+
+
+def _slope(slope: Mapping[str, Any]) -> list[str]:
+    value, low, high = (slope["slope"][key] for key in ("value", "low", "high"))
+    words = f"{value:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
+    mib = (f"{each:,.0f}" for each in slope["mib"])
+    return [slope["name"], f"{slope['n']:,}", *mib, words, "yes" if slope["flat"] else "**no**"]
+
+
+def _cell(text: str) -> str:
+    """The first line of a message, as a cell of a table."""
+    return text.strip().splitlines()[0][:160].replace("|", "\\|").replace("://", ":&#47;&#47;")
+
+
+def write(folder: Path, path: Path) -> dict[str, Any]:
+    """Write summary.json beside the ledger, and the page."""
+    found = summary(folder)
+    (folder / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
+    path.write_text(page(found), encoding="utf-8")
+    return found
