@@ -19,7 +19,7 @@ BODY = (
 
 def pair(prompt: str, chosen: str, rejected: str) -> Preference:
     place = Place("pairs.jsonl", 17)
-    return Preference(prompt=prompt, chosen=chosen, rejected=rejected, place=place)
+    return Preference(prompt=prompt, chosen=chosen, rejected=rejected, place=place, id="r1")
 
 
 def templated(tokenizer: Any, template: str) -> Any:

@@ -79,7 +79,9 @@ def test_no_template(bench: Bench, says) -> None:
     said = bench.check()["facts"]["template"]
     says(f"template: {said}")
     assert said.startswith("none comes with the model: luce's default")
-    bench.train().done()
+    assert f"template: {said}" in bench.train().done().err
+    manifest = json.loads((bench.run_folder / "manifest.json").read_text())
+    assert manifest["template"] == said and manifest["total_steps"] == manifest["steps"]
     exported = (bench.run_folder / "model" / "chat_template.jinja").read_text()
     bench.set(model={"path": str(bench.run_folder / "model")}, output_dir=str(bench.folder / "b"))
     assert "Assistant:" in exported and bench.check()["facts"]["template"] == "luce's default"

@@ -1,10 +1,13 @@
 import math
+import os
+import time
 
 import pytest
 
 from luce.report import load_run
 from luce.report.summary import Likelihood, likelihood_of
 from luce.report.words import cautions, likelihood_clause, verdict
+from luce.train.fit import locked
 
 
 def moved(chosen, rejected):
@@ -143,9 +146,40 @@ def test_a_loss_that_is_not_a_number_is_told_with_its_step(write_run):
     )
 
 
-def test_an_unfinished_run_says_so_first(write_run, with_manifest):
-    run = load_run(write_run(manifest=with_manifest({"status": "running"})))
-    assert cautions(run)[0].what.startswith("The run is not finished (status: running)")
+def unfinished(write_run, with_manifest, name, status="running", age_s=0.0, **more):
+    values = {"status": status, "total_steps": 1000, **more}
+    folder = write_run(name, manifest=with_manifest(values))
+    for path in folder.iterdir():
+        os.utime(path, (time.time() - age_s,) * 2)
+    first = cautions(load_run(folder))[0]
+    return first.what, first.remedy
+
+
+def test_an_unfinished_run_says_first_what_became_of_it(write_run, with_manifest):
+    running, _ = unfinished(write_run, with_manifest, "running")
+    assert running == (
+        "The run is not finished: it is in training at step 400 of 1,000. What stands here is what "
+        "it had written so far."
+    )
+    stopped, remedy = unfinished(write_run, with_manifest, "stopped", age_s=100)
+    assert "it was stopped at step 400 of 1,000, and no process works on it" in stopped
+    assert remedy == "Go on with `--resume` of its command."
+    error = "pairs.jsonl:3: this row costs nan."
+    failed, remedy = unfinished(write_run, with_manifest, "failed", "failed", error=error)
+    assert f"it failed at step 400 of 1,000 ({error.rstrip('.')}). What stands" in failed
+    assert remedy.startswith("Mend that. Go on with `--resume`")
+    unknown, _ = unfinished(write_run, with_manifest, "unknown", "lost", age_s=100)
+    assert "its status is lost" in unknown
+
+
+def test_a_run_whose_process_holds_its_lock_is_in_training(write_run, with_manifest):
+    values = {"status": "running", "total_steps": None}
+    folder = write_run(manifest=with_manifest(values))
+    for path in folder.iterdir():
+        os.utime(path, (time.time() - 100,) * 2)
+    with locked(folder):
+        assert "in training at step 400. What" in cautions(load_run(folder))[0].what
+    assert "stopped at step 400, and" in cautions(load_run(folder))[0].what
 
 
 def test_demonstrations_are_judged_by_likelihood(write_run, with_manifest):

@@ -96,6 +96,15 @@ class Renderer:
             }
         )
 
+    @property
+    def origin(self) -> str:
+        """Where the template comes from, in words."""
+        if self.render == "plain":
+            return "none is used: text is rendered plain"
+        if self.had_no_template:
+            return "none comes with the model: luce's default, which the exported model keeps"
+        return "luce's default" if self.default_template else "the model's own"
+
     def prompt_ids(
         self,
         prompt: Text,

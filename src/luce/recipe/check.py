@@ -80,7 +80,7 @@ def check(resolved: Resolved) -> Findings:
         *([("history", recipe.history)] if recipe.history is not None else []),
         ("data", f"{data.dataset.source}, read as {data.dataset.format_name}: "
                  f"{data.dataset.format_reason}"),
-        ("template", _template(renderer)),
+        ("template", renderer.origin),
         ("end of turn", f"{model.tokenizer.convert_ids_to_tokens(renderer.terminator)} "
                         f"(id {renderer.terminator})"),
         ("rows", f"{len(data.train)} train, {len(data.held_out)} held out"),
@@ -97,12 +97,6 @@ def check(resolved: Resolved) -> Findings:
         violations=violations(groups, renderer),
         memory=memory,
     )
-
-
-def _template(renderer: Renderer) -> str:
-    if renderer.had_no_template:
-        return "none comes with the model: luce's default, which the exported model keeps"
-    return "luce's default" if renderer.default_template else "the model's own"
 
 
 def step_memory(

@@ -18,7 +18,7 @@ from luce.models.policy_mixture import PolicyMixture
 from luce.models.reward import RewardModel
 from luce.objectives.own import code_of
 from luce.recipe.load import Resolved, written
-from luce.recipe.prepare import Data
+from luce.recipe.prepare import Data, train_settings
 from luce.types import Group
 
 PACKAGES = (
@@ -180,6 +180,7 @@ def build_manifest(
             "train": _data_facts(data.dataset, len(data.train)),
             "eval": _eval_facts(data),
         },
+        "template": renderer.origin,
         "template_hash": renderer.template_hash,
         "terminator": {
             "id": renderer.terminator,
@@ -192,6 +193,7 @@ def build_manifest(
         "batch_size": recipe.train.batch_size,
         "max_tokens_per_batch": recipe.train.max_tokens_per_batch,
         "epochs": recipe.train.epochs,
+        "total_steps": train_settings(recipe).total_steps(len(data.train)),
         "recipe_fingerprint": recipe_fingerprint(plain),
     }
 

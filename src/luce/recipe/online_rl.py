@@ -109,7 +109,6 @@ def _carry_out(
     if resume:  # a run that may not go on is left as it is
         resumable(RunFolder(folder), same, allow_change)
     write_atomic(folder / "recipe.yaml", dump_resolved(resolved))
-    write_json(folder / "manifest.json", manifest | {"status": "running"})
     trainer = RLTrainer(
         actors,
         method,
@@ -119,6 +118,8 @@ def _carry_out(
         train_settings(recipe),
         folder,
     )
+    manifest["total_steps"] = trainer.total_steps
+    write_json(folder / "manifest.json", manifest | {"status": "running"})
     try:
         looker = Looker(recipe, folder, policy, renderer, prompts, actors.grade, lambda: trainer)
         looker.begin()

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from luce.data.template import Renderer
@@ -53,6 +54,7 @@ from luce.train.distributed import World, join_world, leave_world, together
 from luce.train.fit import fit, locked, resumable
 from luce.train.learners import AnswerLearner, MixtureLearner, PolicyLearner, RewardLearner
 from luce.train.lines import RunFolder
+from luce.train.loss_scale import LossScale
 from luce.train.sharded import ShardedLearner
 from luce.train.sinks import ConsoleSink, Sink, tracker
 from luce.train.trainer import Trainer
@@ -166,6 +168,8 @@ def _carry_out(
     check_watch(recipe)
     model, renderer, data = open_recipe(resolved)
     tell_data(console, data)
+    if renderer.had_no_template:
+        console.print(f"template: {renderer.origin}")
     for doubt in doubts(objective, data):
         console.print(f"warning: {doubt}", markup=False)
     check_layout(console, model, data, recipe.train.max_tokens_per_batch)
@@ -242,7 +246,10 @@ def make_trainer(
         )
     if world.lockstep:
         learner = ShardedLearner(learner, model, world)
-    return Trainer(learner, objective, data.train, settings, world)
+    # adapters are float32, and their gradients come to them through the network
+    half = model.has_adapter and model.inner.dtype == torch.float16
+    scale = LossScale() if half else None
+    return Trainer(learner, objective, data.train, settings, world, scale)
 
 
 def _start(

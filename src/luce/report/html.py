@@ -16,6 +16,7 @@ from luce.report.preferences import preferences
 from luce.report.run import Run, Split, dig, load_run
 from luce.report.samples import side_by_side
 from luce.report.svg import inline_svg
+from luce.report.unusual import clipped
 
 LEDGER_ROWS = 50
 SOURCE_CHARACTERS = 60_000
@@ -173,6 +174,8 @@ def _facts(run: Run) -> list[tuple[str, Any]]:
         ("Epochs", run.get("epochs")),
         ("Batch size", run.get("batch_size")),
         ("Tokens per forward pass, at most", run.get("max_tokens_per_batch")),
+        ("Gradients clipped", clipped(run)),
+        ("Chat template", run.get("template")),
         ("End-of-turn token", repr(terminator) if terminator is not None else None),
         ("Layout", f"{layout} ({why})" if layout and why else layout),
         ("Processor", run.get("machine.cpu") or run.get("machine.processor")),

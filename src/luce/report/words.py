@@ -14,6 +14,7 @@ from luce.report.numbers import (
     signed,
 )
 from luce.report.run import Run, dig
+from luce.report.state import look
 from luce.report.summary import (
     Change,
     Interval,
@@ -28,6 +29,7 @@ from luce.report.summary import (
     total,
     win_rate_of,
 )
+from luce.report.unusual import unusual
 
 LENGTH_ALARM = 1.2  # longer by more than a fifth
 UNENDED_ALARM = 0.05  # one response in twenty that does not stop
@@ -195,19 +197,12 @@ def _kl(run: Run) -> str | None:
 
 def cautions(run: Run) -> list[Caution]:
     """Everything about the run that should give its reader pause, gravest first."""
-    found: list[Caution] = []
-    if run.get("status") != "finished":
-        found.append(
-            Caution(
-                f"The run is not finished (status: {run.get('status') or 'unknown'}). What stands "
-                "here is what it had written so far.",
-                "Resume it, and write the report again.",
-            )
-        )
+    found = _unfinished(run)
     found += [Caution(text, "Resume the run to write it whole.") for text in run.damage]
     found += (
         _too_far(run)
         + _non_finite(run)
+        + [Caution(what, remedy) for what, remedy in unusual(run)]
         + _alarms(run)
         + _indecisive(run)
         + _displaced(run)
@@ -215,6 +210,29 @@ def cautions(run: Run) -> list[Caution]:
         + _dropped(run)
     )
     return found
+
+
+def _unfinished(run: Run) -> list[Caution]:
+    if run.get("status") == "finished":
+        return []
+    seen, go_on = look(run.folder), "Go on with `--resume` of its command"
+    why = {
+        "running": (f"it is in training{seen.at}", "Write the report again when it is through."),
+        "stopped": (f"it was stopped{seen.at}, and no process works on it", f"{go_on}."),
+        "failed": (
+            f"it failed{seen.at} ({str(run.get('error') or 'no error is recorded').rstrip('.')})",
+            f"Mend that. {go_on}, if it has a checkpoint.",
+        ),
+    }
+    what, remedy = why.get(
+        seen.state,
+        (
+            f"its status is {run.get('status') or 'unknown'}",
+            "Resume it, and write the report again.",
+        ),
+    )
+    told = f"The run is not finished: {what}. What stands here is what it had written so far."
+    return [Caution(told, remedy)]
 
 
 def _too_far(run: Run) -> list[Caution]:
