@@ -34,6 +34,16 @@ def test_a_demonstration_run_shows_its_own(write_run):
     assert set(figures(load_run(write_run(metrics=rows)))) == {"loss", "nll", "length"}
 
 
+def test_the_ticks_of_a_rate_that_stands_still_differ(write_run):
+    rows = [{"split": "train", "step": s, "learning_rate": 1e-6} for s in (1, 2)]
+    figure = draw(load_run(write_run(metrics=rows)), BY_NAME["learning_rate"])
+    assert figure is not None
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    told = [axes.yaxis.get_major_formatter()(y, 0) for y in axes.get_yticks()]
+    assert len(set(told)) == len(told) > 2 and "1e−6" in told
+
+
 def test_a_metric_that_is_never_finite_is_not_drawn(write_run):
     rows = [{"split": "train", "step": s, "loss": math.nan} for s in range(5)]
     assert figures(load_run(write_run(metrics=rows))) == {}

@@ -125,6 +125,19 @@ def test_the_report_of_a_folder_is_whole_by_itself(chromium, evil, width):
     reader.end("file://")
 
 
+def test_every_page_fits_on_paper(chromium, swept):
+    """A4 between margins of 12 mm is 703 pixels wide."""
+    with served(swept) as port:
+        base = f"http://127.0.0.1:{port}/"
+        reader = Reader(chromium, 703)
+        reader.page.emulate_media(media="print")
+        for view in ("report?run=done", "report?run=rounds", "sweep?run=recipe-sweep",
+                     "comparison?run=done&run=deep/er/stopped"):  # fmt: skip
+            reader.open(base + view)
+            assert reader.fits(), view
+        reader.end(base)
+
+
 def test_the_table_is_sorted_filtered_and_chosen_from_by_keyboard(chromium, runs):
     with served(runs) as port:
         base = f"http://127.0.0.1:{port}/"

@@ -114,14 +114,16 @@ def _finish(axes: Axes, curve: Curve, legend: bool) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     largest = max(abs(low), abs(high))
     powers = bool(largest < 1e-3 or largest >= 1e6)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _tick(y, powers)))
+    # so many digits that two ticks of a short axis do not read the same
+    digits = 1 + max(0, math.ceil(math.log10(largest / (high - low))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: _tick(y, powers, digits)))
     if legend:
         legend_above(axes)
 
 
-def _tick(value: float, powers: bool) -> str:
+def _tick(value: float, powers: bool, digits: int = 1) -> str:
     """A round number without trailing zeros; one axis writes all its ticks in the same way."""
-    text = f"{value:.1e}" if powers and value else f"{value:.6f}"
+    text = f"{value:.{digits}e}" if powers and value else f"{value:.6f}"
     mantissa, *power = text.split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     text = "e".join([mantissa, *(str(int(p)) for p in power)])
