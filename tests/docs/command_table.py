@@ -112,6 +112,7 @@ HOW: dict[tuple[str, str], How] = {
     ),
     ("README.md", "luce train recipe.yaml"): How(more=FEWER_STEPS),
     ("README.md", "make test"): How("elsewhere", "it is what runs this test"),
+    ("README.md", ". .venv/bin/activate"): How("elsewhere", "enters that environment"),
     ("README.md", "luce data check pairs.jsonl"): How(why=FINDS, code=1),
     (
         "docs/annotate.md",

@@ -203,7 +203,7 @@ WORLD = ("runs/demo/data", "runs/demo/sft/model:model")
 NEEDS: dict[str, tuple[str, ...]] = {
     "README.md": (
         "pairs.jsonl", "recipe.yaml.block", "path/to/model:model", "prompts.jsonl",
-        "runs/rm:reward", "verdicts.jsonl:verdicts", "tasks.jsonl", "annotations.sqlite", *WORLD,
+        "verdicts.jsonl:verdicts", "tasks.jsonl", "annotations.sqlite", *WORLD,
     ),
     "docs/annotate.md": (
         "path/to/model:model", "recipe.yaml", "tasks.jsonl", "new.jsonl", "old.jsonl",
