@@ -1,16 +1,20 @@
 """The toy model under torchrun; one rank stops at an error, or is killed.
 
-    python failing_ranks.py (tell | bug | die | alone) RANK
+    python failing_ranks.py (tell | bug | die | alone | overflow) RANK
 
 `tell` is a LuceError in the third step, `bug` an error of the program, `die` is SIGKILL, and
-`alone` a LuceError before the first step.
+`alone` a LuceError before the first step. Under `overflow` the gradient of row g4 is infinite,
+whichever rank takes it.
 """
 
 import importlib.util
+import math
 import os
 import signal
 import sys
 from pathlib import Path
+
+import torch
 
 from luce.errors import LuceError
 from luce.objectives.build import make_objective
@@ -36,13 +40,18 @@ class Failing(toy.TableLearner):
                 raise KeyError("a bug")
             if self.kind == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
-        return super().respond(groups)
+        found = super().respond(groups)
+        if self.kind == "overflow" and found.policy.requires_grad:
+            of = [group.id == "g4" for group in groups for _ in group.branches]
+            spoilt = torch.tensor(of).repeat_interleave(found.lengths)
+            found.policy.register_hook(lambda g: torch.where(spoilt, math.inf * g.abs(), g))
+        return found
 
 
 def main(kind: str, rank: int) -> None:
     world = join_world()
     learner = Failing()
-    learner.kind = kind if world.rank == rank else ""
+    learner.kind = kind if world.rank == rank or kind == "overflow" else ""
     groups = toy.make_groups(23)
     try:
         with together(world):

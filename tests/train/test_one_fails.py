@@ -35,6 +35,15 @@ def test_an_error_on_one_process_is_told_by_the_other():
 
 
 @pytest.mark.slow
+def test_every_process_names_the_row_whose_gradient_overflows():
+    said, _ = run("overflow", 0)
+    lines = [line for line in said.splitlines() if " said: " in line]
+    assert lines  # torchrun may end one before it speaks
+    for line in lines:
+        assert "toy.jsonl:5: the gradient of this row alone is not finite (1 such rows" in line
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("kind", ["tell", "alone", "bug", "die"])
 def test_nobody_waits_for_a_process_that_is_gone(kind, rank):

@@ -35,6 +35,16 @@ def test_piped_output_gets_lines_with_intervals_and_no_color():
     ]
 
 
+def test_a_step_whose_gradient_is_far_off_is_told():
+    out = io.StringIO()
+    sink = ConsoleSink(100, console=Console(file=out, width=200))
+    sink.write(TRAIN | {"grad_norm": 23.456, "grad_norm/typical": 1.2})
+    sink.close()
+    assert out.getvalue().splitlines() == [
+        "warning: step 2: the gradient's norm is 23.5, where 1.2 was typical of the steps before."
+    ]
+
+
 def test_a_tracker_gets_the_numbers_of_every_kth_step_and_of_every_evaluation(
     monkeypatch, tmp_path
 ):

@@ -11,33 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from luce.errors import CheckpointError, LuceError
-from luce.files import write_jsonl
 from luce.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
-from luce.train.lines import (
-    TERMINATED,
-    RunFolder,
-    append,
-    keep_lines,
-    sigterm_noted,
-    timing_of,
-)
-from luce.train.nonfinite import NonFiniteStep
+from luce.train.lines import RunFolder, append, keep_lines, sigterm_noted, timing_of
+from luce.train.loop import Watcher, end_step, steps_of, take_up
 from luce.train.trainer import Trainer
 from luce.types import Group
-
-
-@runtime_checkable
-class Watcher(Protocol):
-    """Looks at what is trained, between steps; on the first process only."""
-
-    def due(self, step: int, last: bool) -> bool: ...
-
-    def look(self) -> dict[str, Any]:
-        """A record with `split` and `step`; it must follow from weights and seed alone."""
-        ...
 
 
 @contextmanager
@@ -97,13 +78,7 @@ def fit(
         SystemExit: 143 after a SIGTERM, with the checkpoint of the last step saved.
     """
     if resume:
-        checkpoint, damaged = resumable(folder, identity, allow_change)
-        for line in damaged:
-            yield {"split": "note", "note": f"{line} Going back to an older checkpoint."}
-        if checkpoint is not None:
-            trainer.restore(checkpoint.tensors, checkpoint.values)
-            note = f"Resumed at step {trainer.step} from {checkpoint.path}."
-            yield {"split": "note", "note": note}
+        yield from take_up(trainer, *resumable(folder, identity, allow_change))
     world, settings = trainer.world, trainer.settings
     if world.first:
         keep_lines(folder, trainer.step, fresh=trainer.step == 0)
@@ -115,7 +90,7 @@ def fit(
     ):
         if trainer.step == 0 and held_out:
             yield write(trainer.evaluate(held_out, start))
-        for record in _steps(trainer, folder):
+        for record in steps_of(trainer, folder):
             yield write(record)
             seconds = time.perf_counter() - started
             tell(timing_of(record, seconds))
@@ -123,25 +98,10 @@ def fit(
             due = settings.eval_steps is not None and step % settings.eval_steps == 0
             if held_out and (due or last):
                 yield write(trainer.evaluate(held_out, start))
-            if watcher is not None and watcher.due(step, last):
-                with trainer.whole():
-                    if world.first:
-                        yield write(watcher.look())
-                world.barrier()
-            if step % settings.save_steps == 0 or last or stop["now"]:
-                _save(trainer, folder, identity)
-            if stop["now"]:
-                raise SystemExit(TERMINATED)
+            yield from end_step(
+                trainer, watcher, stop, write, lambda: _save(trainer, folder, identity)
+            )
             started = time.perf_counter()
-
-
-def _steps(trainer: Trainer, folder: RunFolder) -> Iterator[dict[str, Any]]:
-    try:
-        yield from trainer.steps()
-    except NonFiniteStep as error:
-        if trainer.world.first:
-            write_jsonl(folder.path / "nonfinite.jsonl", error.rows(trainer.step + 1))
-        raise
 
 
 def _save(trainer: Trainer, folder: RunFolder, identity: Mapping[str, Any]) -> None:

@@ -1,20 +1,24 @@
 """Steps that would have put a nan or an infinity into the weights, and whose rows are to blame."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from luce.errors import NonFiniteError
 from luce.numerics import first_non_finite
+from luce.train.ahead import cut_for, smallest
 from luce.train.distributed import World
 from luce.train.global_batch import gather_batch, values
 from luce.train.learner import Learner
 from luce.train.sharded import gradient_norm, local_gradients
 from luce.types import Group, Responses
+
+Price: TypeAlias = Callable[[list[Group], Responses], tuple[Tensor, Tensor]]
+"""The cost and the weight of each group, from the responses to all of them."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,7 @@ def gradient_failure(step: int, what: str, found: Sequence[Bad], remedy: str) ->
 
 
 def row_by_row(
-    learner: Learner,
-    groups: Sequence[Group],
-    world: World,
-    seed: int,
-    price: Callable[[Responses], tuple[Tensor, Tensor]],
+    learner: Learner, groups: list[Group], world: World, seed: int, price: Price, together: bool
 ) -> list[Bad]:
     """Every row of a step with the norm of its own gradient, in the order of the ranks that took
     them; each is gone through alone, so this is slow. The gradients are cleared. All ranks must
@@ -97,27 +97,51 @@ def row_by_row(
     Args:
         groups: of the whole step, the same on every rank.
         seed: of dropout.
-        price: the cost and the weight of each group, from the responses of all.
+        price: the cost and the weight of each group.
+        together: whether a group's cost depends on all groups.
     """
     parameters = list(learner.trainable().values())
-    whole = gather_batch(learner, groups, world, 1, seed)  # a micro-batch of one token: one group
-    cost, weight = price(whole.responses)
+    passes = (_of_all if together else _of_each)(learner, groups, world, seed, price)
+    _clear(parameters)
+    found = []
+    for group, cost, counts in passes:
+        norm = gradient_norm(parameters)
+        if counts:
+            found.append(Bad(group, cost, norm))
+        _clear(parameters)
+    return [one for share in world.gather(found) for one in share]
+
+
+def _of_each(
+    learner: Learner, groups: list[Group], world: World, seed: int, price: Price
+) -> Iterator[tuple[Group, float, bool]]:
+    """This rank's groups with their costs, the gradient of each in place when it is yielded; and
+    whether it counts (`World.lockstep`)."""
+    cut, idle = cut_for(groups, world, 1)  # a micro-batch of one token holds one group
+    every = [[groups[i] for i in part] for part in cut] + [smallest(groups)] * idle
+    torch.manual_seed(seed)
+    for number, some in enumerate(every):
+        cost, weight = price(some, learner.respond(some))
+        (cost * weight).sum().backward()
+        yield some[0], float(cost.detach()), number < len(cut)
+
+
+def _of_all(
+    learner: Learner, groups: list[Group], world: World, seed: int, price: Price
+) -> Iterator[tuple[Group, float, bool]]:
+    """The same under a cost of the whole batch, each group's share of its gradient."""
+    whole = gather_batch(learner, groups, world, 1, seed)
+    cost, weight = price(groups, whole.responses)
     total = (cost * weight).sum()
     costs = {id(g): c for g, c in zip(groups, cost.tolist(), strict=True)}
-    found = []
     for part in whole.parts:
         leaves = values(part.leaves)
         if part.counts:
             own = torch.autograd.grad(total, leaves, allow_unused=True, retain_graph=True)
         else:
             own = [torch.zeros_like(leaf) for leaf in leaves]
-        _clear(parameters)
         part.backward(learner, own)
-        norm = gradient_norm(parameters)
-        if part.counts:
-            found.append(Bad(part.groups[0], costs[id(part.groups[0])], norm))
-    _clear(parameters)
-    return [one for share in world.gather(found) for one in share]
+        yield part.groups[0], costs[id(part.groups[0])], part.counts
 
 
 def _clear(parameters: Sequence[nn.Parameter]) -> None:

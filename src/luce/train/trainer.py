@@ -265,9 +265,13 @@ class Trainer:
         if self.loss_scale is not None:
             what += f", at the lowest loss scale ({self._scale:g})"
             remedy = "Set train.bf16 or model.dtype: float32, or look at the row."
-        groups = self._groups_of(self.step)
         found = row_by_row(
-            self.learner, groups, self.world, seed, lambda given: self._cost(groups, given)[:2]
+            self.learner,
+            self._groups_of(self.step),
+            self.world,
+            seed,
+            lambda groups, responses: self._cost(groups, responses)[:2],
+            together=self.objective.scope == "batch",
         )
         return gradient_failure(self.step + 1, what, found, remedy)
 

@@ -25,9 +25,10 @@ from luce.online.rl import (
     load_critic,
     rl_fit,
 )
+from luce.train.anomalies import RecentNorms
 from luce.train.lines import RunFolder
+from luce.train.nonfinite import NonFiniteStep
 from luce.train.settings import TrainSettings
-from luce.train.trainer import NonFiniteStep
 from luce.types import Place
 
 METHODS = [
@@ -204,6 +205,37 @@ def test_rows_of_a_bad_step_are_written(bench):
         bench.fit(trainer)
     rows = (bench.folder / "run" / "nonfinite.jsonl").read_text().splitlines()
     assert json.loads(rows[0])["id"].startswith("p")
+
+
+def test_a_gradient_that_overflows_names_its_prompts(bench):
+    trainer = bench.trainer(Rloo(), rounds=1)
+    add = trainer.add_gradients
+
+    def overflowing(found, numbers):
+        means = add(found, numbers)
+        if any(found.rollouts[i].group.id == "p2" for i in numbers):
+            for parameter in trainer.optimizers["policy"].parameters.values():
+                if parameter.grad is not None:
+                    parameter.grad *= float("inf")
+        return means
+
+    trainer.add_gradients = overflowing
+    said = r"is not finite \(norm nan\), of the policy. prompts.jsonl:3: the gradient of this row"
+    with pytest.raises(NonFiniteStep, match=said):
+        bench.fit(trainer)
+    (row,) = (bench.folder / "run" / "nonfinite.jsonl").read_text().splitlines()
+    assert json.loads(row)["id"] == "p2" and json.loads(row)["grad_norm"] == "nan"
+
+
+def test_a_spike_is_told_and_a_round_without_gradient_is_not(bench):
+    calm = [1.0, 1.1, 0.9] * 10
+    trainer = bench.trainer(Rloo(), rounds=1, max_grad_norm=1e9)
+    for before, typical in ((1e-7, True), (1e9, False)):
+        trainer.norms = RecentNorms(before * norm for norm in calm)
+        record = next(r for r in trainer.steps() if r["split"] == "train")
+        assert record["grad_norm"] > 0 and record["grad_norm/clipped"] == 0.0
+        assert ("grad_norm/typical" in record) == typical
+    assert trainer.state()[1]["norms"][-1] == record["grad_norm"]
 
 
 def test_epochs_and_max_steps_count_as_they_say(bench):

@@ -11,9 +11,8 @@ from typing import Any
 from luce.files import write_jsonl
 from luce.online.rl.trainer import RLTrainer
 from luce.train.checkpoint import save_checkpoint
-from luce.train.fit import Watcher, resumable
+from luce.train.fit import resumable
 from luce.train.lines import (
-    TERMINATED,
     RunFolder,
     append,
     keep_lines,
@@ -21,7 +20,7 @@ from luce.train.lines import (
     timing_of,
     whole_lines,
 )
-from luce.train.trainer import NonFiniteStep
+from luce.train.loop import Watcher, end_step, steps_of, take_up
 
 
 def rl_fit(
@@ -47,13 +46,7 @@ def rl_fit(
         SystemExit: 143 after a SIGTERM, with the checkpoint of the last step saved.
     """
     if resume:
-        checkpoint, damaged = resumable(folder, identity, allow_change)
-        for line in damaged:
-            yield {"split": "note", "note": f"{line} Going back to an older checkpoint."}
-        if checkpoint is not None:
-            trainer.restore(checkpoint.tensors, checkpoint.values)
-            note = f"Resumed at step {trainer.step} from {checkpoint.path}."
-            yield {"split": "note", "note": note}
+        yield from take_up(trainer, *resumable(folder, identity, allow_change))
     ledger = folder.path / "rounds.jsonl"
     keep_lines(folder, trainer.step, fresh=trainer.step == 0)
     if ledger.exists():  # a round whose first step is still to come is written again
@@ -65,33 +58,16 @@ def rl_fit(
         append(folder.timing, True) as tell,
         append(ledger, True) as note_round,
     ):
-        for record in _steps(trainer, folder):
+        for record in steps_of(trainer, folder):
             if record["split"] == "round":
                 yield note_round(record)
                 continue
             yield write(record)
             tell(timing_of(record, time.perf_counter() - started))
-            step, last = trainer.step, trainer.step == trainer.total_steps
-            if watcher is not None and watcher.due(step, last):
-                yield write(watcher.look())
-            if step % trainer.settings.save_steps == 0 or last or stop["now"]:
-                _save(trainer, folder, identity)
-            if stop["now"]:
-                raise SystemExit(TERMINATED)
+            yield from end_step(
+                trainer, watcher, stop, write, lambda: _save(trainer, folder, identity)
+            )
             started = time.perf_counter()
-
-
-def _steps(trainer: RLTrainer, folder: RunFolder) -> Iterator[dict[str, Any]]:
-    try:
-        yield from trainer.steps()
-    except NonFiniteStep as error:
-        rows = [
-            {"file": b.group.place.file, "line": b.group.place.line, "id": b.group.id,
-             "step": trainer.step + 1, "cost": str(b.cost)}
-            for b in error.bad
-        ]  # fmt: skip
-        write_jsonl(folder.path / "nonfinite.jsonl", rows)
-        raise
 
 
 def _save(trainer: RLTrainer, folder: RunFolder, identity: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ global batch, so that how it was cut changes nothing but rounding.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ from luce.online.rl.optimizer import Optimizer
 from luce.online.rl.rollout import Actors, Prompt, RolloutSettings, sampler_gap
 from luce.online.rl.rounds import Rounds
 from luce.train.account import Account, tell
+from luce.train.anomalies import RecentNorms
+from luce.train.distributed import World
 from luce.train.metrics import Means
+from luce.train.nonfinite import Bad, NonFiniteStep, gradient_failure, overflow
 from luce.train.order import rows_of_step
 from luce.train.settings import TrainSettings
-from luce.train.trainer import Bad, NonFiniteStep
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class RLTrainer:
         self.steps_per_round = once.total_steps(plan.prompts_per_round)
         whole = plan.rounds * self.steps_per_round
         self.total_steps = min(whole, settings.max_steps or whole)
-        self.step = 0
+        self.step, self.norms, self.world = 0, RecentNorms(), World()
         self.optimizers = {
             "policy": Optimizer(actors.policy.trainable(), settings, settings.learning_rate)
         }
@@ -204,8 +207,12 @@ class RLTrainer:
             optimizer.clear()
         means = self.add_gradients(found, rows)
         share = s.rate(self.step, self.total_steps) / s.learning_rate
-        norms = {name: o.norm(self.step + 1, name) for name, o in self.optimizers.items()}
-        rates = {name: o.move(norms[name], share) for name, o in self.optimizers.items()}
+        norms = {name: o.norm() for name, o in self.optimizers.items()}
+        for name, norm in norms.items():
+            if not norm < float("inf"):
+                raise self._gradient_failure(name, norm, found, rows)
+        moved = {name: o.move(norms[name], share) for name, o in self.optimizers.items()}
+        typical = self.norms.take(norms["policy"])
         self.step += 1
         values = means.values()
         record = {
@@ -218,11 +225,15 @@ class RLTrainer:
             **sample_metrics(found, rows),
             **values,
             "grad_norm": norms["policy"],
-            "learning_rate": rates["policy"],
+            "grad_norm/clipped": float(moved["policy"][1]),
+            "learning_rate": moved["policy"][0],
         }
+        # prompts whose samples all got the same reward have no gradient, and nothing is wrong
+        if typical is not None and norms["policy"] > typical:
+            record["grad_norm/typical"] = typical
         if "critic" in norms:
             record["grad_norm/critic"] = norms["critic"]
-            record["learning_rate/critic"] = rates["critic"]
+            record["learning_rate/critic"] = moved["critic"][0]
         if self.step % self.steps_per_round == 0:
             totals = torch.cat(list(found.total)).double()
             total, count = self._rewards
@@ -241,6 +252,28 @@ class RLTrainer:
                 bad,
             )
 
+    def _gradient_failure(
+        self, name: str, norm: float, found: Experience, rows: Sequence[int]
+    ) -> NonFiniteStep:
+        """The error of a gradient that is not finite where every cost is, with the prompts to blame
+        for it."""
+        optimizer = self.optimizers[name]
+        what = f"{overflow(optimizer.parameters, self.world, norm)}, of the {name}"
+        every = []
+        for row in rows:
+            for one in self.optimizers.values():
+                one.clear()
+            cost = self.add_gradients(found, [row])["loss"]
+            every.append(Bad(found.rollouts[row].group, cost, optimizer.norm()))
+        for one in self.optimizers.values():
+            one.clear()
+        remedy = "Lower learning_rate, or train in float32."
+        return gradient_failure(self.step + 1, what, every, remedy)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """The policy with all of its weights: it always has them."""
+        return nullcontext()
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that a resumed run needs besides the samples of its round: tensors by name,
         and plain values."""
@@ -251,6 +284,7 @@ class RLTrainer:
             "step": self.step,
             "version": self._version,
             "rewards": list(self._rewards),
+            "norms": self.norms.values(),
         }
 
     def restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -258,5 +292,6 @@ class RLTrainer:
         for name, optimizer in self.optimizers.items():
             optimizer.restore(name, tensors)
         self.step, self._version = int(values["step"]), values["version"]
+        self.norms = RecentNorms(float(norm) for norm in values.get("norms", ()))
         total, count = values["rewards"]
         self._rewards, self._now = (float(total), float(count)), None
