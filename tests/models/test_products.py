@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -69,3 +73,34 @@ def test_a_function_may_have_a_precision_of_its_own():
     with matmul_precision("medium"):
         assert inside() == "highest"
         assert torch.get_float32_matmul_precision() == "medium"
+
+
+SHAPES_OF_ROWS = """
+import torch
+from luce.models.products import quick_products
+def resident_mib():
+    return int(open("/proc/self/statm").read().split()[1]) / 256
+with quick_products() as quick:
+    weights, before = torch.randn(64, 128, requires_grad=True), 0.0
+    for rows in range(1, 1201):
+        (torch.randn(rows, 64) @ weights).sum().backward()
+        if rows == 300:
+            before = resident_mib()
+print(quick, resident_mib() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kept", [None, "1024"], ids=["luce", "as without luce"])
+def test_rows_of_many_lengths_do_not_fill_the_memory_with_kernels(kept):
+    """Each length is another shape, for which oneDNN makes a kernel of its own."""
+    given = {} if kept is None else dict.fromkeys(products.KERNELS, kept)
+    without = {k: v for k, v in os.environ.items() if k not in products.KERNELS}
+    done = subprocess.run(
+        [sys.executable, "-c", SHAPES_OF_ROWS], env=without | given | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    quick, grown = done.stdout.split()
+    if quick == "False":
+        pytest.skip("oneDNN's products are not taken on this processor")
+    assert float(grown) < 200 if kept is None else float(grown) > 400
