@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -22,6 +23,8 @@ from soak_processes import Ledger, Watch  # noqa: E402
 from soak_work import WORK, write_data  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "soak.md"
+KILLS = 4
+"""Signals that a workload gets at most in a cycle."""
 SEEDS = 2
 """Worlds that the cycles go through in turn."""
 
@@ -38,29 +41,29 @@ def soak(out: Path, minutes: float, seed: int, only: str | None) -> int:
     about = {"minutes": minutes, "seed": seed, "cores": os.cpu_count(), "python": sys.version}
     ledger.tell("soak", **about)
     bench = Soak(out, ledger, watch, random.Random(seed))
-    names = only.split(",") if only else [work.name for work in WORK]
-    lanes = []
+    names = only.split(",") if only else [*(work.name for work in WORK), "long"]
+    lanes: list[threading.Thread] = []
     for turn in itertools.count():
         world = turn % SEEDS
+        judge = out / f"seed-{world}" / "reward" / "calm" / "run" / "model"
         for work in WORK:
-            judge = out / f"seed-{world}" / "reward" / "calm" / "run" / "model"
-            needed = work.name == "reward" and not judge.exists()
-            if work.name not in names and not needed:
+            first = work.name == "reward" and not judge.exists()
+            if time.monotonic() >= end or (work.name not in names and not first):
                 continue
-            if time.monotonic() >= end:
-                break
             try:
-                if work.name == "reward" and turn < SEEDS:
+                if first:
                     make_world(bench, world, HERE)
                     write_data(out / f"seed-{world}" / "world", world)
-                one(bench, work, world, turn)
+                one(bench, work, world, turn, KILLS if work.name in names else 0)
             except Exception:
                 bench.fault(f"{work.name}-{world}", traceback.format_exc()[-1500:])
-            if not lanes and not only and judge.exists():
+            if not lanes and "long" in names and judge.exists():
                 left = end - time.monotonic()
                 lanes = [LongRuns(bench, "long-runs", left), LongServer(bench, "long-server", left)]
                 for lane in lanes:
                     lane.start()
+        if names == ["long"]:
+            time.sleep(max(0.0, end - time.monotonic()))
         if time.monotonic() >= end:
             break
         ledger.tell("cycle", number=turn)
@@ -83,7 +86,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a new folder")
-    parser.add_argument("--only", help="names of workloads, with commas; no long processes then")
+    parser.add_argument("--only", help="names of workloads, with commas; long: what lives long")
     parser.add_argument("--page", type=Path, help="write the page of the soak in this folder")
     given = parser.parse_args(arguments)
     if given.page is not None:

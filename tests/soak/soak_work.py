@@ -34,6 +34,9 @@ class Work:
 LORA = {"lora": {"r": 4, "alpha": 8.0, "dropout": 0.1}}
 ROUNDS = {"rounds": 3, "n": 3, "prompts_per_round": 12, "max_new_tokens": 12, "block": 4}
 
+RL = {"epochs": 1.0, "eval_steps": None}
+"""Samples are of the policy that they train: one pass; and no pairs are held out."""
+
 
 def trained(name: str, objective: Any, data: str = "pairs.jsonl", **more: Any) -> Work:
     return Work(name, "train", {"objective": objective} | more, data)
@@ -47,7 +50,7 @@ WORK = (
     trained("kto", {"kto": {"beta": 0.3}}, "feedback.jsonl"),
     Work("sample", "sample"),
     trained("dpo-lora", {"dpo": {"beta": 0.5}}, model=LORA),
-    Work("rloo", "online", {"objective": {"rloo": {"beta": 0.05}}, "online": ROUNDS}),
+    Work("rloo", "online", {"objective": {"rloo": {"beta": 0.05}}, "online": ROUNDS, "train": RL}),
     trained("simpo", {"simpo": {"beta": 2.0}}),
     trained("orpo", {"orpo": {"lam": 0.5}}),
 )
@@ -107,6 +110,7 @@ def recipe_of(work: Work, world: Path, seed: int, judge: Path | None = None) -> 
         recipe["data"]["eval"] = 0.1
         recipe["train"]["epochs"] = 2.0
         given["online"] = dict(given["online"]) | {"annotator": str(judge)}
+    recipe["train"] |= given.pop("train", {})
     return recipe | given
 
 
