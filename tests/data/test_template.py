@@ -1,6 +1,7 @@
 """From a row to token ids: where the prompt ends, what is scored, what a template may not do."""
 
 import copy
+import time
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from luce.data.ledger import RowError
 from luce.data.template import DEFAULT_TEMPLATE, Renderer
+from luce.data.template_limits import StuckTemplate
 from luce.errors import ModelError
 from luce.types import (
     Demonstration,
@@ -295,6 +297,26 @@ def test_no_end_of_turn_or_no_eos_is_an_error_of_the_model(
     plain_tokenizer.chat_template = "{% if x"
     with pytest.raises(ModelError, match="chat template does not work.*TemplateSyntaxError"):
         Renderer(plain_tokenizer)
+
+
+def test_a_template_that_does_not_end_is_stopped(chat_tokenizer: Any) -> None:
+    loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    slow = "{% if messages|length == 1 %}" + loop + "{% endif %}" + body()
+    renderer = Renderer(templated(chat_tokenizer, slow), time_limit_s=0.2)
+    before = time.monotonic()
+    said = "pairs.jsonl:17: the chat template took over 0.2 s and is not asked again"
+    with pytest.raises(StuckTemplate, match=said):
+        renderer.group(pair("q", "a", "b"))
+    assert time.monotonic() - before < 5
+    # once is enough: the next row does not wait, nor does a prompt
+    renderer = Renderer(templated(chat_tokenizer, slow), time_limit_s=2.0)
+    with pytest.raises(StuckTemplate, match="over 2 s and"):
+        renderer.prompt_ids("q")
+    before = time.monotonic()
+    for ask in (renderer.group, lambda row: renderer.prompt_ids(row.prompt, place=row.place)):
+        with pytest.raises(StuckTemplate, match="17: .* took over 2 s for an earlier row"):
+            ask(pair("q", "a", "b"))
+    assert time.monotonic() - before < 1
 
 
 def test_tools_and_template_arguments_reach_the_template(chat_tokenizer: Any) -> None:
