@@ -23,7 +23,10 @@ def records(path: str | Path) -> list[Placed]:
         DataError: there is no such file or folder, it is empty, or a record cannot be read.
     """
     if not Path(path).exists():
-        raise DataError(f"{path}: no such file or folder. Give the benchmark's own file, on disk.")
+        raise DataError(
+            f"{path}: no such file or folder. Give a file on disk: the benchmark's own, or the "
+            "verdicts that `luce judge` wrote."
+        )
     return list(read(str(path)))
 
 

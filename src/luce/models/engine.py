@@ -131,10 +131,12 @@ def _check_room(
         if not len(prompt):
             raise ModelError(f"Prompt {i} is empty; a policy needs at least one token to go on.")
         if room is not None and len(prompt) + settings.max_new_tokens > room:
+            left = room - max(map(len, prompts))
+            lower = f"Lower it to {left} (at a command `--max-new-tokens {left}`)"
+            remedy = lower if left > 0 else "Shorten the prompt"
             raise ModelError(
                 f"Prompt {i} has {len(prompt)} tokens; with max_new_tokens = "
-                f"{settings.max_new_tokens} it outgrows the model's {room} positions. "
-                "Shorten the prompt or ask for fewer tokens."
+                f"{settings.max_new_tokens} it outgrows the model's {room} positions. {remedy}."
             )
 
 
