@@ -90,17 +90,25 @@ print(quick, resident_mib() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("kept", [None, "1024"], ids=["luce", "as without luce"])
-def test_rows_of_many_lengths_do_not_fill_the_memory_with_kernels(kept):
-    """Each length is another shape, for which oneDNN makes a kernel of its own."""
-    given = {} if kept is None else dict.fromkeys(products.KERNELS, kept)
+def grown(capacity: dict[str, str]) -> float:
+    """MiB that a process grows by from 300 shapes to 1,200."""
     without = {k: v for k, v in os.environ.items() if k not in products.KERNELS}
     done = subprocess.run(
-        [sys.executable, "-c", SHAPES_OF_ROWS], env=without | given | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, "-c", SHAPES_OF_ROWS], env=without | capacity | {"OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
-    quick, grown = done.stdout.split()
+    quick, found = done.stdout.split()
     if quick == "False":
         pytest.skip("oneDNN's products are not taken on this processor")
-    assert float(grown) < 200 if kept is None else float(grown) > 400
+    return float(found)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_rows_of_many_lengths_do_not_fill_the_memory_with_kernels():
+    """Each length is another shape, for which oneDNN makes a kernel of its own."""
+    ours = grown({})
+    assert ours < 200
+    theirs = grown(dict.fromkeys(products.KERNELS, "1024"))
+    if theirs < 200:
+        pytest.skip("oneDNN's kernels are small on this processor")
+    assert ours < theirs / 2
