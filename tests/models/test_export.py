@@ -62,6 +62,16 @@ def test_an_adapter_stays_an_adapter_of_its_true_base(
     assert list(again.trainable()) == list(policy.trainable())
 
 
+def test_the_layers_of_an_adapter_are_written_in_order(tiny_model_dir, tmp_path) -> None:
+    """Peft has them in a set: without an order the bytes differ from process to process."""
+    policy = trained(tiny_model_dir, LoraSettings(r=4))
+    save_model(policy, tmp_path / "adapter")
+    text = (tmp_path / "adapter" / "adapter_config.json").read_text()
+    targets = json.loads(text)["target_modules"]
+    assert len(targets) == 14 and targets == sorted(targets)
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True)
+
+
 def test_an_adapter_finds_its_base_from_any_working_folder(
     tiny_model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

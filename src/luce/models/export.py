@@ -2,6 +2,7 @@
 compared, and only then given their name."""
 
 import copy
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -114,11 +115,21 @@ def _write(
             os.replace(file, folder / file.name)
         shutil.rmtree(folder / active, ignore_errors=True)
         (folder / "README.md").unlink(missing_ok=True)  # peft's template of a card, not filled in
+        _sorted_targets(folder / "adapter_config.json")
     else:
         _merged(module).save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     if isinstance(model, CausalPolicy):
         _generation_settings(model, stop_ids).save_pretrained(folder)
+
+
+def _sorted_targets(path: Path) -> None:
+    """Peft keeps the names of the layers as a set, whose order is another one in each process; the
+    same run leaves the same bytes."""
+    settings = json.loads(path.read_text("utf-8"))
+    if isinstance(settings["target_modules"], list):
+        settings["target_modules"].sort()
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True), "utf-8")
 
 
 def _merged(module: nn.Module) -> PreTrainedModel:
