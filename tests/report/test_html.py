@@ -175,7 +175,7 @@ def test_a_run_without_a_file_still_has_a_report(run_folder, missing):
 def test_a_manifest_with_nothing_in_it_still_has_a_report(write_run):
     folder = write_run(manifest={}, metrics=[], evaluation=None, sampled=[], ledger=[], recipe=None)
     words = read(folder).words
-    assert "The run is not finished (status: unknown)" in words
+    assert "The run is not finished: its status is unknown" in words
     assert "no held-out result" in words
 
 

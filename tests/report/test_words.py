@@ -148,9 +148,9 @@ def test_a_loss_that_is_not_a_number_is_told_with_its_step(write_run):
 
 def unfinished(write_run, with_manifest, name, status="running", age_s=0.0, **more):
     values = {"status": status, "total_steps": 1000, **more}
-    folder = write_run(name, manifest=with_manifest(values))
+    folder, then = write_run(name, manifest=with_manifest(values)), time.time() - age_s
     for path in folder.iterdir():
-        os.utime(path, (time.time() - age_s,) * 2)
+        os.utime(path, (then, then))
     first = cautions(load_run(folder))[0]
     return first.what, first.remedy
 
@@ -168,15 +168,15 @@ def test_an_unfinished_run_says_first_what_became_of_it(write_run, with_manifest
     failed, remedy = unfinished(write_run, with_manifest, "failed", "failed", error=error)
     assert f"it failed at step 400 of 1,000 ({error.rstrip('.')}). What stands" in failed
     assert remedy.startswith("Mend that. Go on with `--resume`")
-    unknown, _ = unfinished(write_run, with_manifest, "unknown", "lost", age_s=100)
+    unknown, _ = unfinished(write_run, with_manifest, "unknown", "lost")
     assert "its status is lost" in unknown
 
 
 def test_a_run_whose_process_holds_its_lock_is_in_training(write_run, with_manifest):
     values = {"status": "running", "total_steps": None}
-    folder = write_run(manifest=with_manifest(values))
+    folder, then = write_run(manifest=with_manifest(values)), time.time() - 100
     for path in folder.iterdir():
-        os.utime(path, (time.time() - 100,) * 2)
+        os.utime(path, (then, then))
     with locked(folder):
         assert "in training at step 400. What" in cautions(load_run(folder))[0].what
     assert "stopped at step 400, and" in cautions(load_run(folder))[0].what

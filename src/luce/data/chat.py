@@ -221,7 +221,12 @@ class ChatTemplate:
         turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": _PROBE}]
         try:
             full = self._render(turns, None, {}, generate=False)
-        except (RowError, StuckTemplate) as error:
+        except StuckTemplate as error:
+            raise ModelError(
+                "The tokenizer's chat template does not work: it took over "
+                f"{self._time_limit_s:g} s for two short turns."
+            ) from error
+        except RowError as error:
             raise ModelError(
                 f"The tokenizer's chat template does not work: {error.detail}"
             ) from error

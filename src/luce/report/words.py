@@ -225,7 +225,7 @@ def _unfinished(run: Run) -> list[Caution]:
         ),
     }
     what, remedy = why.get(
-        seen.state,
+        seen.state if run.get("status") in ("running", "failed") else "unknown",
         (
             f"its status is {run.get('status') or 'unknown'}",
             "Resume it, and write the report again.",
