@@ -67,6 +67,19 @@ def test_a_lora_run_leaves_an_adapter_that_peft_loads(recipe):
     assert first["eval_rewards/margins"] == 0
 
 
+def test_an_adapter_on_a_float16_network_trains_with_a_loss_scale(recipe, tmp_path):
+    recipe["model"] |= {"lora": {"r": 4, "alpha": 8.0}}
+    found = {}
+    for dtype in ("float32", "float16"):
+        recipe["model"]["dtype"] = dtype
+        folder = train_run(recipe | {"output_dir": str(tmp_path / dtype)})
+        found[dtype] = [r for r in lines(folder / "metrics.jsonl") if r["split"] == "train"]
+    for exact, half in zip(found["float32"], found["float16"], strict=True):
+        assert half["grad_norm"] == pytest.approx(exact["grad_norm"], rel=0.1)
+        assert half["loss_scale"] <= 65536 and "loss_scale" not in exact
+    assert "Gradients clipped" in (tmp_path / "float16" / "report.html").read_text()
+
+
 def test_a_reward_model_is_a_sequence_classifier(recipe):
     recipe["model"] |= {"kind": "reward"}
     recipe |= {"objective": "bradley_terry", "reference": "none"}
