@@ -1,11 +1,19 @@
 """The page and the table of a sweep."""
 
 import math
+import re
 
 import pytest
 
 from luce.report.sweep_fold import Mean, SweepRun, fold, mean_over_seeds, metric_of
-from luce.report.sweep_page import headline, line_key, plus_minus, sweep_json, sweep_page
+from luce.report.sweep_page import (
+    frontier_figure,
+    headline,
+    line_key,
+    plus_minus,
+    sweep_json,
+    sweep_page,
+)
 from luce.report.sweep_text import sweep_lines
 
 
@@ -86,3 +94,10 @@ def test_points_are_joined_along_the_key_with_the_most_numbers(tmp_path):
 def test_one_seed_has_no_deviation():
     assert math.isnan(mean_over_seeds([2.0]).sd)
     assert plus_minus(metric_of("kl"), Mean(2.0, math.nan, 1)) == "2.00"
+
+
+def test_the_axis_of_a_share_ends_where_shares_do(tmp_path):
+    found = [made(tmp_path, beta, seed, accuracy=1.0, kl=1.0 + seed)
+             for beta in ("0.1", "1") for seed in (0, 1)]  # fmt: skip
+    figure = str(frontier_figure(fold(found)))
+    assert "100 %" in figure and not re.search(r"10[1-9](\.\d)? %|100\.\d %", figure)

@@ -241,13 +241,20 @@ def _finish(axes: Axes, metric: Metric) -> None:
     axes.set_ylabel(metric.title)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    if metric.share:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.0f} %"))
     axes.margins(0.08)
+    if metric.share:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(_share_tick))
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -0.01), min(high, 1.01))  # there is no share beyond
     axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
     axes.tick_params(length=3, width=0.8, pad=3)
     if any(not label.startswith("_") for label in axes.get_legend_handles_labels()[1]):
         axes.legend(loc="lower left", bbox_to_anchor=(-0.03, 1.01), ncols=4, borderaxespad=0.2)
+
+
+def _share_tick(value: float, _: object) -> str:
+    return f"{100 * value:.4g} %" if -1e-9 <= value <= 1 + 1e-9 else ""
 
 
 def _number(text: str) -> float | None:
