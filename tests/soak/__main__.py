@@ -16,9 +16,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from soak_cycle import Soak, one  # noqa: E402
+from soak_cycle import Soak, again, one  # noqa: E402
 from soak_long import LongRuns, LongServer, make_world  # noqa: E402
-from soak_page import write  # noqa: E402
+from soak_page import OPEN, since, write  # noqa: E402
 from soak_processes import Ledger, Watch  # noqa: E402
 from soak_work import WORK, write_data  # noqa: E402
 
@@ -38,8 +38,7 @@ def soak(out: Path, minutes: float, seed: int, only: str | None) -> int:
     ledger = Ledger(out / "ledger.jsonl")
     watch = Watch(out / "memory.jsonl", ledger)
     watch.start()
-    about = {"minutes": minutes, "seed": seed, "cores": os.cpu_count(), "python": sys.version}
-    ledger.tell("soak", **about)
+    ledger.tell("soak", minutes=minutes, seed=seed, only=only, cores=os.cpu_count())
     bench = Soak(out, ledger, watch, random.Random(seed))
     names = only.split(",") if only else [*(work.name for work in WORK), "long"]
     lanes: list[threading.Thread] = []
@@ -87,12 +86,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a new folder")
     parser.add_argument("--only", help="names of workloads, with commas; long: what lives long")
-    parser.add_argument("--page", type=Path, help="write the page of the soak in this folder")
+    parser.add_argument("--again", type=Path, help="check again what faults left in this folder")
+    parser.add_argument("--page", type=Path, nargs="+", help="write the page of these folders")
     given = parser.parse_args(arguments)
+    if given.again is not None:
+        return min(1, again(given.again.resolve()))
     if given.page is not None:
-        found = write(given.page, PAGE)
-        print(f"{PAGE}: {found['total']}")
-        return min(1, len(found["faults"]))
+        runs = write(given.page, PAGE)
+        print(*(found["total"] for found in runs), sep="\n")
+        return min(1, sum(since(f["what"]) == OPEN for found in runs for f in found["faults"]))
     if given.out is None:
         parser.error("--out: name a new folder")
     return min(1, soak(given.out.resolve(), given.minutes, given.seed, given.only))

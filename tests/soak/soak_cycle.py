@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from soak_checks import (
 from soak_processes import (
     Ledger,
     Process,
+    Silent,
     Watch,
     facts_of,
     fair,
@@ -31,7 +32,7 @@ from soak_processes import (
     run_until,
 )
 from soak_votes import Person, serve, votes_of
-from soak_work import ROWS, Work, lines, luce, recipe_of
+from soak_work import ROWS, WORK, Work, lines, luce, recipe_of
 
 PEOPLE = ("anna", "ben")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
@@ -286,3 +287,22 @@ def check_votes(soak: Soak, work: Work, seed: int, folder: Path, calm: Path) -> 
         file = f"{name}.jsonl"
         wrong += unlike_lines(lines(run / file), lines(other / file))
     return wrong
+
+
+def again(out: Path) -> int:
+    """Check what the faulty cycles of a soak left, with the checks as they are now; their results
+    go into the ledger. Returns how many faults there are."""
+    ledger, count = Ledger(out / "ledger.jsonl"), 0
+    soak = Soak(out, ledger, Watch(out / "memory.jsonl", ledger), random.Random(0))
+    for event in list(lines(out / "ledger.jsonl")):
+        if event["event"] != "checked" or not event["faults"]:
+            continue
+        (name, _, seed), cycle = event["work"].rpartition("-"), event["cycle"]
+        work = next(work for work in WORK if work.name == name)
+        folder = out / f"seed-{seed}" / name / f"cycle-{cycle}"
+        check = check_votes if work.command == "annotate" else check_run
+        silent = replace(soak, ledger=Silent())
+        wrong = check(silent, work, int(seed), folder, folder.parent / "calm")
+        ledger.tell("again", work=event["work"], cycle=cycle, faults=wrong)
+        count += len(wrong)
+    return count

@@ -14,6 +14,8 @@ WARM_UP = 0.2
 """The share of a process's life that is left out: it loads, and its caches fill."""
 BLOCK_S = 180.0
 """Samples of the same three minutes resemble each other: they are drawn together."""
+WEEK = 168
+"""Hours."""
 ENOUGH = 6
 """Blocks, or processes, below which nothing is said of a slope."""
 
@@ -37,8 +39,9 @@ class Slope:
 
     @property
     def flat(self) -> bool:
-        """Whether the interval does not lie above 0."""
-        return not self.slope.low > 0.0
+        """Whether the interval does not lie above 0, or a week at its upper end (`WEEK` hours, or
+        processes) would add less than a tenth."""
+        return not self.slope.low > 0.0 or self.slope.high * WEEK < self.mib[0] / 10
 
     def plain(self) -> dict[str, Any]:
         return {"name": self.name, "mib": [round(each, 1) for each in self.mib], "n": self.n,

@@ -1,8 +1,12 @@
 """Memory that grows is told from memory that does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from soak_memory import ENOUGH, between, least_squares, slopes_between, slopes_within, within
+from soak_memory import ENOUGH, Slope, between, least_squares, slopes_between, slopes_within, within
+
+from luce.intervals import Estimate
 
 
 def samples(hourly_mib: float, hours: float = 2.0, start: float = 300.0) -> tuple:
@@ -26,6 +30,13 @@ def test_a_process_that_grows_is_found_and_a_flat_one_is_not_told() -> None:
     assert still.flat and abs(still.slope.value) < 2.0
     shrinks = within("c", *samples(-10.0))
     assert shrinks is not None and shrinks.flat
+
+
+def test_a_slope_that_is_sure_and_does_not_matter() -> None:
+    """300 MiB: 30 in a week are a tenth, 0.179 an hour; the interval's upper end decides."""
+    slow = Slope("a", (300.0, 300.1), Estimate(0.1, 0.05, 0.17, 9), 9)
+    assert slow.flat and not replace(slow, slope=Estimate(0.1, 0.05, 0.18, 9)).flat
+    assert replace(slow, slope=Estimate(0.1, -0.05, 9.0, 9)).flat
 
 
 def test_too_short_a_life_says_nothing() -> None:
