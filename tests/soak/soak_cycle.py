@@ -247,7 +247,8 @@ def voted(
         return sum(len(person.heard) for person in people)
 
     for k in range(kills):
-        goal = soak.draw.randint(min(heard() + 1, total - 1), total - 1)
+        share = 1.5 * (total - heard()) / (kills - k + 0.5)
+        goal = min(total - 1, heard() + soak.draw.randint(1, max(1, round(share))))
         number = soak.next_signal()
         found = run_until(process, lambda goal=goal: heard() >= goal, number)
         assert found is not None, process.log
