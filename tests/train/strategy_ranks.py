@@ -1,6 +1,6 @@
 """A tiny language model trained in many ways, alone or under torchrun; rank 0 writes what came out.
 
-    python strategy_ranks.py MODEL_FOLDER OUT (ddp | fsdp2) CASE… [--half FILE]
+    python strategy_ranks.py MODEL_FOLDER OUT (ddp | fsdp2) CASE… [--half FOLDER]
 
 All in float64, so that what differs is the order of sums and nothing else.
 """
@@ -145,8 +145,8 @@ def build(folder: Path, case: Case, world: World, strategy: str) -> Trainer:
 
 
 def train(folder: Path, case: Case, world: World, strategy: str, half: Path | None) -> dict:
-    """Records and, on rank 0, weights; with `half` from the checkpoint there, or else one is
-    written after the third step where `half` is a name that is not there yet."""
+    """Records and, on rank 0, weights; from the checkpoint `half` where it is there, and otherwise
+    with that checkpoint written after the third step."""
     trainer = build(folder, case, world, strategy)
     records = [trainer.evaluate(trainer.groups)]
     if half is not None and half.exists():
@@ -168,13 +168,15 @@ def train(folder: Path, case: Case, world: World, strategy: str, half: Path | No
 
 
 def main(folder: Path, out: Path, strategy: str, names: list[str], half: Path | None) -> None:
-    """Every case in turn; weights of all go to OUT.safetensors, records to OUT."""
+    """Every case in turn; weights of all go to OUT.safetensors, records to OUT, and checkpoints to
+    `half`, or out of it."""
     torch.set_num_threads(1)
     world = join_world()
     records, weights = {}, {}
     with together(world):
         for name in names:
-            found = train(folder, CASES[name], world, strategy, half)
+            saved = half and half / f"{name}.safetensors"
+            found = train(folder, CASES[name], world, strategy, saved)
             records[name] = found["records"]
             weights |= {f"{name}:{k}": v.contiguous() for k, v in found["weights"].items()}
     if world.first:
