@@ -177,7 +177,7 @@ def _parse_line(raw: bytes, place: Place) -> Record:
         record = json.loads(text)
     except json.JSONDecodeError as error:
         unfinished = error.msg.startswith("Unterminated") or not text.rstrip().endswith("}")
-        detail = f"not JSON: {error.msg} at column {error.colno}."
+        detail = f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}."
         raise RowError(place, "", "json", cut if unfinished and not ends else detail) from error
     except RecursionError as error:
         raise RowError(place, "", "json", "nested too deeply to be read.") from error
