@@ -41,8 +41,8 @@ def _far(run: Run) -> list[tuple[str, str]]:
         share = clipped(run)
         found.append(
             (
-                f"The gradient was far larger than in the steps before{_steps(list(rises))}: at "
-                f"step {worst} {number(rises[worst])} times what was typical"
+                f"The gradient was far larger than in the steps before{_steps(list(rises))}; at "
+                f"step {worst} it was {number(rises[worst])} times what is typical"
                 + (f". Gradients were clipped in {share}." if share else "."),
                 "Lower `train.learning_rate` or `train.max_grad_norm`; where it is single steps, "
                 "look for odd rows with `luce data check`.",
