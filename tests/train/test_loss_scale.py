@@ -61,7 +61,8 @@ def test_the_scale_halves_to_its_floor_and_doubles_after_patience():
     for one in (scale, again):
         one.hold()
         assert one.scale == 2.0
-        one.halve()
+        one.hold()
+        one.halve()  # the count begins anew
         assert one.state() == {"scale": 1.0, "held": 0}
 
 

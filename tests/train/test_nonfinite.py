@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from luce.objectives.build import make_objective
+from luce.train.distributed import World
 from luce.train.fit import fit
 from luce.train.lines import RunFolder
-from luce.train.nonfinite import Bad, NonFiniteStep, gradient_failure
+from luce.train.nonfinite import Bad, NonFiniteStep, gradient_failure, row_by_row
 from luce.train.settings import TrainSettings
 from luce.train.trainer import Trainer
 from luce.types import Responses
@@ -59,6 +60,35 @@ def test_the_rows_whose_gradient_overflows_are_named_and_written_out(tmp_path, o
     assert not any(math.isfinite(float(row["grad_norm"])) for row in rows)
     assert all(torch.equal(p, before[name]) for name, p in trainer.parameters.items())
     assert all(p.grad is None for p in trainer.parameters.values())
+
+
+@pytest.mark.parametrize("objective", ["dpo", "dr_dpo"])
+def test_the_gradient_of_a_row_is_its_own_share_of_the_step(objective):
+    """Every row goes through a copy of the model: what its copy is given is its share."""
+    groups = make_groups(8)
+    trainer = failing(TableLearner(), objective)
+    found = row_by_row(
+        trainer.learner,
+        groups,
+        World(),
+        0,
+        lambda some, responses: trainer._cost(some, responses)[:2],
+        together=objective == "dr_dpo",
+    )
+    copies = [TableLearner() for _ in groups]
+    parts = [copy.respond([group]) for copy, group in zip(copies, groups, strict=True)]
+    reference = torch.cat([part.reference_tokens for part in parts])
+    policy, lengths = (torch.cat([getattr(p, x) for p in parts]) for x in ("policy", "lengths"))
+    cost, weight, _ = trainer._cost(groups, Responses(policy, lengths, reference))
+    (cost * weight).sum().backward()
+    norms = {}
+    for copy, group in zip(copies, groups, strict=True):
+        shares = [p.grad.double() for p in (copy.gain, copy.table) if p.grad is not None]
+        norms[group.id] = float(torch.cat([share.flatten() for share in shares]).norm())
+    assert {one.group.id: one.gradient for one in found} == pytest.approx(norms, rel=1e-5)
+    assert [one.cost for one in found] == pytest.approx(
+        [cost.tolist()[[g.id for g in groups].index(one.group.id)] for one in found]
+    )
 
 
 def test_a_fault_that_does_not_come_again_names_the_largest_row():
