@@ -11,6 +11,7 @@ from shown_commands import FENCE, ROOT
 
 from luce.annotate.server import Settings, Store, Task, Verdict
 from luce.data.worlds.tasks import Tasks
+from luce.lab.text_corpus import made_sentences
 from luce.models.export import save_model
 from luce.models.reward import load_reward_model
 
@@ -158,6 +159,14 @@ def factory(box: Sandbox, path: Path) -> None:
     )
 
 
+def book(box: Sandbox, path: Path) -> None:
+    path.write_text(" ".join(f"{one}." for one in made_sentences(24_000, 1)))
+
+
+def chats(box: Sandbox, path: Path) -> None:
+    lines(path, [{"turns": [{"text": f"{one}."}]} for one in made_sentences(24_000, 2)])
+
+
 def cost_rows(box: Sandbox, path: Path) -> None:
     chosen = {"policy": [-1.0, -2.0], "reference": [-1.5, -2.5]}
     lines(
@@ -181,6 +190,8 @@ MAKERS: dict[str, Callable[[Sandbox, Path], None]] = {
     "recipe.yaml": text(RECIPE),
     "recipe.yaml.online": rounds,
     "rows.jsonl": cost_rows,
+    "book.txt": book,
+    "chats.jsonl": chats,
     "corpus.jsonl.gz": corpus,
     "runs/demo/data": world,
     "dpo.yaml": text(TRL),
@@ -230,6 +241,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
         "path/to/model:model", "pairs.jsonl", "recipe.yaml.block", "prompts.jsonl",
         "runs/rm:reward",
     ),
+    "docs/lab_text.md": ("book.txt", "chats.jsonl"),
     "docs/judge.md": (
         "new.jsonl", "old.jsonl", "prompts.jsonl", "runs/my-rm:reward",
         "runs/my-run/model:model", "base-model:model", "runs/one:model", "runs/two:model",
