@@ -48,8 +48,8 @@ def test_spikes_are_told_with_the_worst_of_them(write_run):
     )
     run = load_run(write_run(metrics=records))
     assert said(run) == [
-        "The gradient was far larger than in the steps before at 2 steps (21 and 30); at step 30 it "
-        "was 23.0 times what is typical. Gradients were clipped in 5.0 % of 40 steps."
+        "The gradient was far larger than in the steps before at 2 steps (21 and 30); at step 30 "
+        "it was 23.0 times what is typical. Gradients were clipped in 5.0 % of 40 steps."
     ]
     assert any("train.max_grad_norm" in caution.remedy for caution in cautions(run))
     page = render_report(run).replace("\xa0", " ")
