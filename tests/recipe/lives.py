@@ -4,8 +4,8 @@ imported everything: a life costs what it trains, and SIGKILL ends a real proces
     python lives.py < {"verb": "train", "recipe": {…}, "kills": 20, "seed": 0}
 
 An instant is a fraction of the CPU time of an undisturbed life, so that it means the same on a busy
-machine, or for every other kill of the records that such a life writes; half of the latter then
-wait until a file is being written aside. What is left is printed as JSON: of each kill its instant
+machine, or of the records that such a life writes, as often; half of the latter then wait until a
+file is being written aside. What is left is printed as JSON: of each kill its instant
 and what was there, and the files that differ in the end.
 """
 
@@ -120,16 +120,17 @@ def test(verb: str, recipe: dict[str, Any], kills: int, seed: int) -> dict[str, 
     while len(told) < kills and runs < 3 * kills:  # those that ended before their instants too
         instants = []
         for more in ([], ["--resume"]):
-            by_time, into = len(told) % 2 == 0, len(told) % 4 == 3
-            at = draw.uniform(0.02, 0.6 if by_time and more else 0.98)
+            so_far = records(folder) / lines if more else 0.0
+            by_time, into = so_far > 0.9 or draw.random() < 0.5, draw.random() < 0.5
+            at = draw.uniform(0.02, 0.6 if more else 0.98) if by_time else draw.uniform(so_far, 1)
 
             def ready(now: float, at: float = at, t: bool = by_time, into: bool = into) -> bool:
                 reached = now >= at * lifetime if t else records(folder) >= at * lines
-                return reached and (not into or aside(folder))
+                return reached and (t or not into or aside(folder))
 
             if len(told) < kills and killed([*command, *more], log, ready):
-                unit = "of the time" if by_time else "of the records"
-                instants.append(f"{at:.2f} {unit}{' in a write' if into else ''}")
+                unit = f"of the records{' in a write' if into else ''}"
+                instants.append(f"{at:.2f} {'of the time' if by_time else unit}")
                 told.append(f"{instants[-1]}: {progress(folder)}")
         whole([*command, "--resume"], log)
         runs += 1

@@ -21,10 +21,11 @@ import torch
 
 from luce.objectives import OBJECTIVES, Objective, make_objective
 from luce.online.rl import METHODS
-from luce.recipe.load import Resolved, load_recipe
+from luce.recipe.load import Resolved, load_recipe, written
+from luce.recipe.manifest import recipe_fingerprint
 from luce.recipe.online import online_run
 from luce.recipe.run import train_run
-from luce.recipe.schema import Model
+from luce.recipe.schema import DiagnosticName, Model
 
 from .stand_ins import SMALL, differences, left, stand_in, write_rows
 
@@ -73,16 +74,21 @@ def here(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("luce.report.online_page.write_online_report", lambda folder: None)
 
 
-def small(weights: Path, objective: Any, rows: str = "pair", **sections: Any) -> Resolved:
-    tree = {
+def small_tree(weights: Path, objective: Any, rows: str) -> dict[str, Any]:
+    return {
         "name": "small",
         "output_dir": "run",
-        "model": {"path": str(weights)} | sections.pop("model", {"lora": ADAPTER}),
+        "model": {"path": str(weights), "lora": ADAPTER},
         "data": {"path": f"{rows}.jsonl"},
         "objective": objective,
         "diagnose": [],
     }
-    return load_recipe(tree | sections, [*SMALL, "evaluate.sample_prompts=0"])
+
+
+def small(weights: Path, objective: Any, rows: str = "pair", **sections: Any) -> Resolved:
+    tree = small_tree(weights, objective, rows) | sections
+    tree["model"] = {"path": str(weights)} | tree["model"]
+    return load_recipe(tree, [*SMALL, "evaluate.sample_prompts=0"])
 
 
 def twice(resolved: Resolved, run: Callable[..., Path] = train_run) -> list[str]:
@@ -133,6 +139,22 @@ def test_every_recipe_of_the_repository_gives_the_same_bits(path, tiny_model_dir
     resolved = stand_in(path, Path("run"), tiny_model_dir)
     run = train_run if resolved.recipe.online is None else online_run
     assert twice(resolved, run) == []
+
+
+def test_what_is_diagnosed_changes_no_bit_and_not_whether_a_run_goes_on(tiny_model_dir):
+    found, plans = [], []
+    for asked in ([], list(get_args(DiagnosticName))):
+        sections = {"diagnose": asked, "evaluate": {"sample_prompts": 2, "max_new_tokens": 6}}
+        resolved = load_recipe(small_tree(tiny_model_dir, "dpo", "judged") | sections, SMALL)
+        folder = train_run(resolved)
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        files = left(folder)
+        steps = [line for line in lines if '"split": "train"' in line]
+        found.append((steps, files["model/adapter_model.safetensors"], files["samples.jsonl"]))
+        plans.append(recipe_fingerprint(written(resolved.recipe)))
+        folder.rename(f"run-{len(asked)}")
+    assert found[0] == found[1] and len(found[0][0]) == 3
+    assert plans[0] == plans[1]
 
 
 CHILD = """
