@@ -252,3 +252,10 @@ def test_what_cannot_be_drawn_is_refused_in_words(call, words):
 
 def test_the_library_is_reached_from_the_room():
     assert luce.report.plots is plots
+
+
+def test_a_share_of_none_or_all_is_a_whole_dot():
+    ends = {"none": Estimate(0.0, 0.0, 0.1, 9), "all": Estimate(1.0, 0.9, 1.0, 9)}
+    figure = plots.intervals(ends)
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [dot.get_clip_on() for dot in dots] == [False, False]

@@ -44,7 +44,7 @@ def intervals(
             color = COLORS["rejected"] if name in found else COLORS["single"]
             if is_number(one.low) and is_number(one.high):
                 axes.plot([one.low, one.high], [row, row], color=color, linewidth=1.4)
-            axes.plot([one.value], [row], "o", color=color, markersize=5)
+            axes.plot([one.value], [row], "o", color=color, markersize=5, clip_on=not shares)
         # a name may hold dollar signs, which are no mathematics
         axes.set_yticks(np.arange(len(rows)), [name for name, _ in rows], parse_math=False)
         axes.tick_params(axis="y", length=0, colors=INK)
