@@ -30,7 +30,7 @@ from luce.cli.main import run
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def live(arguments: list[str], log: Path, at_end: Callable[[], None] | None = None) -> int:
+def live(arguments: list[str], log: Path, at_end: Callable[[], object] | None = None) -> int:
     """Start a life; returns its process."""
     process = os.fork()
     if process:
@@ -57,7 +57,7 @@ def spent(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-def whole(arguments: list[str], log: Path, at_end: Callable[[], None] | None = None) -> float:
+def whole(arguments: list[str], log: Path, at_end: Callable[[], object] | None = None) -> float:
     """Let a life end by itself; returns its CPU time."""
     _, status, used = os.wait4(live(arguments, log, at_end), 0)
     assert os.waitstatus_to_exitcode(status) == 0, log.read_text()[-4000:]

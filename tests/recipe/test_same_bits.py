@@ -2,8 +2,9 @@
 of reinforcement learning, and every file in recipes/. Twice in a process whose own random numbers
 differ, and in processes that order their sets differently.
 
-Of objectives that go the same ways through the program (their family: class, structure, scope and
-needs) the first is tried by default, the others with `-m slow`.
+Of what goes the same ways through the program (objectives of one class, structure, scope and needs;
+methods with a critic, and without; recipes of one such family and kind of model) the first is tried
+by default, the others with `-m slow`.
 """
 
 import json
@@ -11,7 +12,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,8 +21,8 @@ import pytest
 import torch
 
 from luce.objectives import OBJECTIVES, Objective, make_objective
-from luce.online.rl import METHODS
-from luce.recipe.load import Resolved, load_recipe, written
+from luce.online.rl import METHODS, Ppo
+from luce.recipe.load import Resolved, load_recipe, read_recipe, written
 from luce.recipe.manifest import recipe_fingerprint
 from luce.recipe.online import online_run
 from luce.recipe.run import train_run
@@ -33,19 +34,29 @@ RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"
 ADAPTER = {"r": 2, "alpha": 4.0, "dropout": 0.2}
 
 
-def family(name: str) -> tuple[Any, ...]:
+def family(name: str) -> Any:
+    """What decides which ways of the program an objective, or a method, takes."""
+    if name in METHODS:
+        return "critic" if METHODS[name] is Ppo else "no critic"
     made = make_objective(name, {})
     return type(made).__name__, made.structure, made.scope, tuple(sorted(made.needs))
 
 
-def by_family() -> list[Any]:
-    first: dict[tuple[Any, ...], str] = {}
-    for name in OBJECTIVES:
-        first.setdefault(family(name), name)
-    return [
-        pytest.param(name, marks=[] if name in first.values() else [pytest.mark.slow])
-        for name in OBJECTIVES
-    ]
+def family_of_recipe(path: Path) -> Any:
+    recipe = read_recipe(path)[0]
+    online, model = recipe.online is not None, recipe.model
+    return family(recipe.objective.name), online, model.kind, model.lora is None
+
+
+def firsts(items: Iterable[Any], family: Callable[[Any], Any]) -> list[Any]:
+    """Parameters of a test; all but the first of each family are slow."""
+    every, seen = [], set()
+    for item in items:
+        known = family(item) in seen
+        seen.add(family(item))
+        name = item.stem if isinstance(item, Path) else item
+        every.append(pytest.param(item, id=name, marks=[pytest.mark.slow] if known else []))
+    return every
 
 
 def kinds_of_models() -> dict[str, dict[str, Any]]:
@@ -105,7 +116,7 @@ def twice(resolved: Resolved, run: Callable[..., Path] = train_run) -> list[str]
     return differences(*found)
 
 
-@pytest.mark.parametrize("name", by_family())
+@pytest.mark.parametrize("name", firsts(OBJECTIVES, family))
 def test_every_objective_gives_the_same_bits(name, tiny_model_dir):
     made = make_objective(name, {})
     given: dict[str, Any] = {}
@@ -129,12 +140,12 @@ def learning(model: Path, objective: Any) -> Resolved:
     return small(model, objective, "prompts", online=online)
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", firsts(METHODS, family))
 def test_every_method_of_reinforcement_learning_gives_the_same_bits(name, tiny_model_dir):
     assert twice(learning(tiny_model_dir, name), online_run) == []
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", firsts(RECIPES, family_of_recipe))
 def test_every_recipe_of_the_repository_gives_the_same_bits(path, tiny_model_dir):
     resolved = stand_in(path, Path("run"), tiny_model_dir)
     run = train_run if resolved.recipe.online is None else online_run
