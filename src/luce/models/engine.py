@@ -20,6 +20,7 @@ from luce.errors import ModelError
 from luce.models import network
 from luce.models.attention import best_layout
 from luce.models.policy import CausalPolicy
+from luce.numerics import running_sums
 
 KEEP = 0.75
 """Finished rows are taken out when at most this part of a batch is alive: moving the cache costs
@@ -259,9 +260,9 @@ def draw(
     order = None
     if settings.top_p < 1:
         probs, order = torch.sort(probs, dim=-1, descending=True, stable=True)
-        before = probs.cumsum(-1) - probs
+        before = running_sums(probs) - probs
         probs = torch.where(before < settings.top_p, probs, torch.zeros_like(probs))
-    cumulative = probs.cumsum(-1)
+    cumulative = running_sums(probs)
     place = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
     # rounding can put the number on the total itself, beyond every token that has a probability
     last = (cumulative < cumulative[:, -1:]).sum(-1, keepdim=True)

@@ -97,7 +97,7 @@ class Ensemble(Needing):
         if batch.rows is None:
             raise LuceError(f"rows: the batch has none. This objective needs {NEEDS['keys']}.")
         chances = [math.exp(-1) / math.factorial(n) for n in range(MOST_DRAWS)]
-        below = torch.tensor(chances, dtype=torch.float64, device=batch.rows.device).cumsum(0)
+        below = torch.tensor(chances, dtype=torch.float64).cumsum(0).to(batch.rows.device)
         members = (torch.full_like(batch.rows, k) for k in range(self.members))
         columns = [torch.searchsorted(below, uniform(batch.rows, k, self.seed)) for k in members]
         return torch.stack(columns, 1).to(batch.chosen.policy.dtype)

@@ -88,8 +88,7 @@ def _give_workspace() -> None:
 
 def _remedy(op: str) -> str:
     """What a user can do about an op without a deterministic kernel."""
-    use = " (samples are drawn with it)" if op.startswith("cumsum") else ""
     return (
         f"recipe.train.deterministic: torch {torch.__version__} has no deterministic kernel of "
-        f"{op} here{use}. Leave the key out, train on a CPU, or do without what needs the op."
+        f"{op} here. Leave the key out, train on a CPU, or do without what needs the op."
     )
