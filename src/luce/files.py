@@ -57,6 +57,27 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     fsync_folder(path.parent)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Take away what `write_atomic` was writing in a folder, and below, when its process was
+    killed. Files of processes that are alive stay, and those of other hosts."""
+    mark = f".partial-{platform.node()}-"
+    for path in list(folder.rglob(f".*{mark}*")):
+        pid = path.name.rpartition(mark)[2]
+        if pid.isdecimal() and not _writing(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _writing(pid: int) -> bool:
+    """Whether another process has this number. One that had ours before has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return pid != os.getpid()
+
+
 def write_json(path: Path, value: Any) -> None:
     """`write_atomic` of indented JSON."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

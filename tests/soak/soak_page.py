@@ -34,7 +34,7 @@ The first line runs it, the second writes this page. A shorter run is among the 
 Each of these was a fault of luce, which it mended; tests hold it.
 
 - A run that was killed while it saved its model left the half-written folder behind for good, as
-  large as the model. The resume now takes it away.
+  large as the model; and so did files of its rounds. The resume now takes them away.
 - `adapter_config.json` had the layers of an adapter in another order in each process. They are
   sorted.
 - A training run grew by 800 MiB in its first hour: oneDNN kept 1,024 kernels, one for each shape of
@@ -83,7 +83,10 @@ ones in their order, and the largest of them beside that of the undisturbed run.
 (as many processes as hours) at its upper end would add less than a tenth.
 """
 OPEN = "**open**"
-MENDED = {"model/adapter_config.json: differs": "mended: the layers are sorted"}
+MENDED = {
+    "model/adapter_config.json: differs": "mended: the layers are sorted",
+    ".partial-": "mended: what was half-written is taken away by the resume",
+}
 """Faults that a soak has found in luce, by their words, and what became of them."""
 HEADS = ("workload", "compared", *SIGNALS, "resumed", "steps", "rows", "rounds", "votes", "faults")
 WITHIN = """

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from luce.errors import CheckpointError, LuceError
+from luce.files import remove_leftovers
 from luce.train.checkpoint import Checkpoint, latest_checkpoint, save_checkpoint
 from luce.train.lines import RunFolder, append, keep_lines, sigterm_noted, timing_of
 from luce.train.loop import Watcher, end_step, steps_of, take_up
@@ -45,8 +46,10 @@ def locked(folder: Path) -> Iterator[None]:
             "output_dir."
         ) from error
     try:
+        remove_leftovers(folder)
         for left in folder.glob(".*.partial*"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            if left.is_dir():  # a model; nobody else writes one here
+                shutil.rmtree(left)
         yield
     finally:
         stream.close()
