@@ -28,7 +28,7 @@ from luce.models.out_of_memory import blamed
 from luce.models.policy import CausalPolicy, Distribution, HeadMode, load_policy
 from luce.types import Branch, Group, Packed
 
-VERSION = 1
+VERSION = 2
 """Of the numbers: raised when a change of code changes what is kept."""
 
 SHARD_TOKENS = 1 << 18
@@ -157,6 +157,7 @@ class ReferenceCache:
         self.dtype = dtype
         self._values: dict[bytes, np.ndarray] = {}
         self._shards = 0
+        self._of = f"{reference_hash} {dtype}"
         mine = {"reference": reference_hash, "dtype": dtype, "version": VERSION}
         identity = self.folder / "identity.json"
         if not identity.exists():
@@ -203,7 +204,8 @@ class ReferenceCache:
             "values": np.concatenate(list(entries.values())).astype(np.float32),
         }
         path = self.folder / f"shard-{self._shards:05d}.safetensors"
-        write_atomic(path, save(arrays, {"reference": self.reference_hash, "dtype": self.dtype}))
+        # one entry: the file would hold several in any order, and equal runs would differ
+        write_atomic(path, save(arrays, {"of": self._of}))
         self._read(path)
 
     def _read(self, shard: Path) -> None:
@@ -217,7 +219,7 @@ class ReferenceCache:
             raise ReferencePolicyError(
                 f"{shard}: damaged ({error}). Delete it; what it held is computed again."
             ) from error
-        if (named.get("reference"), named.get("dtype")) != (self.reference_hash, self.dtype):
+        if named.get("of") != self._of:
             raise ReferencePolicyError(
                 f"{shard}: belongs to another reference than the rest of its folder. Delete it."
             )
