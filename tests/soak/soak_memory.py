@@ -30,18 +30,22 @@ class Slope:
             peak of the undisturbed run and the largest one of the others.
         slope: MiB an hour, or MiB from one process to the next.
         n: samples, or processes.
+        bounded: no process of the workload held more than the undisturbed one did.
     """
 
     name: str
     mib: tuple[float, float]
     slope: Estimate
     n: int
+    bounded: bool = False
 
     @property
     def flat(self) -> bool:
         """Whether the interval does not lie above 0, or a week at its upper end (`WEEK` hours, or
-        processes) would add less than a tenth."""
-        return not self.slope.low > 0.0 or self.slope.high * WEEK < self.mib[0] / 10
+        processes) would add less than a tenth, or memory is bounded."""
+        if self.bounded or not self.slope.low > 0.0:
+            return True
+        return self.slope.high * WEEK < self.mib[0] / 10
 
     def plain(self) -> dict[str, Any]:
         return {"name": self.name, "mib": [round(each, 1) for each in self.mib], "n": self.n,
@@ -87,7 +91,8 @@ def between(name: str, calm_mib: Sequence[float], peaks_mib: Sequence[float]) ->
         return None
     x = np.arange(len(y), dtype=float)
     slope = bootstrap(lambda rows: least_squares(x[rows], y[rows]), len(y))
-    return Slope(name, (max(calm_mib), float(y.max())), slope, len(y))
+    calm, largest = max(calm_mib), float(y.max())
+    return Slope(name, (calm, largest), slope, len(y), bounded=largest <= calm)
 
 
 def slopes_within(samples: Iterable[Mapping[str, Any]], names: Sequence[str]) -> list[Slope]:

@@ -80,7 +80,8 @@ Resident memory is read every second. Within a process: the least-squares slope 
 ones in their order, and the largest of them beside that of the undisturbed run. Intervals are at
 95 %, by the bootstrap; samples of the same {block:.0f} minutes are drawn together, and fewer than
 {enough} such blocks, or processes, give none. Flat: the interval does not lie above 0, or a week
-(as many processes as hours) at its upper end would add less than a tenth.
+(as many processes as hours) at its upper end would add less than a tenth, or no process held more
+than the undisturbed one.
 """
 OPEN = "**open**"
 MENDED = {
@@ -123,7 +124,7 @@ def summary(folder: Path) -> dict[str, Any]:
         "cycles": sum(event["event"] == "cycle" for event in events),
         "workloads": {name: dict(counts) for name, counts in works.items()},
         "total": dict(sum(works.values(), Counter())),
-        "again": sum(event["event"] == "again" for event in events),
+        "again": len({(e["work"], e["cycle"]) for e in events if e["event"] == "again"}),
         "faults": [{"work": work, "what": what} for work, what in faults],
         "memory_within": [slope.plain() for slope in slopes_within(samples, LONG)],
         "memory_between": [slope.plain() for slope in slopes_between(events)],

@@ -53,6 +53,8 @@ def test_peaks_that_grow_from_process_to_process() -> None:
     grows = between("b", [401.0], more)
     assert still is not None and grows is not None
     assert still.flat and not grows.flat
+    below = between("c", [500.0], more)
+    assert below is not None and below.slope.low > 0.0 and below.flat
     assert grows.slope.value == pytest.approx(0.5, abs=0.1)
 
 
