@@ -26,18 +26,13 @@ from luce.train.settings import TrainSettings
 from luce.train.trainer import Trainer
 
 
-class Still:
+class Still(torch.optim.Optimizer):
     """An optimizer that leaves the weights where they are."""
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.parameters = parameters
-        self.param_groups: list[dict[str, Any]] = []
+        super().__init__(parameters, {"lr": 0.0})
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
-
-    def step(self) -> None:
+    def step(self, closure: Any = None) -> None:
         """Nothing."""
 
 

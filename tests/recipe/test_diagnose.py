@@ -112,12 +112,14 @@ def test_too_large_a_learning_rate(run):
     assert "has left the data's good responses" in said(found)
 
 
+@pytest.mark.slow
 def test_an_annotator_who_likes_length(run):
     found = run(judged(lambda p, r: 2.0 * len(words(r))))
     assert "length" in alarms(found)
     assert "Nothing but length" in said(found)
 
 
+@pytest.mark.slow
 def test_two_tastes(run):
     short, long = (
         lambda p, r, sign=sign: 3 * gold(p, r).polite + sign * 0.8 * len(words(r))
@@ -138,6 +140,7 @@ def test_pairs_that_are_all_the_same(run):
     assert "give no gradient any more" in said(found)
 
 
+@pytest.mark.slow
 def test_a_proxy_that_is_optimized_too_far(run):
     rows = judged(lambda p, r: -3.0 * len(words(r)))
     found = run(

@@ -86,6 +86,7 @@ def killed(kinds: list[str], kills: int, model: Path, folder: Path) -> None:
         assert len(found["kills"]) == kills
 
 
+@pytest.mark.slow
 def test_runs_that_are_killed_now_and_then(tiny_model_dir, tmp_path):
     killed(["policy", "reward", "online"], 2, tiny_model_dir, tmp_path)
 

@@ -39,13 +39,12 @@ def family(name: str) -> Any:
     if name in METHODS:
         return "critic" if METHODS[name] is Ppo else "no critic"
     made = make_objective(name, {})
-    return type(made).__name__, made.structure, made.scope, tuple(sorted(made.needs))
+    return made.structure, made.scope, "reward" in made.needs
 
 
 def family_of_recipe(path: Path) -> Any:
     recipe = read_recipe(path)[0]
-    online, model = recipe.online is not None, recipe.model
-    return family(recipe.objective.name), online, model.kind, model.lora is None
+    return recipe.online is not None, recipe.model.kind
 
 
 def firsts(items: Iterable[Any], family: Callable[[Any], Any]) -> list[Any]:
@@ -127,7 +126,7 @@ def test_every_objective_gives_the_same_bits(name, tiny_model_dir):
     assert twice(small(tiny_model_dir, name, made.structure, **given)) == []
 
 
-@pytest.mark.parametrize("kind", list(kinds_of_models()))
+@pytest.mark.parametrize("kind", firsts(kinds_of_models(), lambda kind: kind.split("-")[0]))
 def test_every_kind_of_model_gives_the_same_bits(kind, tiny_model_dir):
     given = {"objective": "bradley_terry", "rows": "judged"} | kinds_of_models()[kind]
     assert twice(small(tiny_model_dir, **given)) == []

@@ -121,12 +121,13 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             request = server.take(payload, {k.lower(): v for k, v in self.headers.items()})
             try:
-                self.send(server.answer(request))
+                answer = server.answer(request)
+                time.sleep(answer.delay_s)
             finally:
-                server.done()
+                server.done()  # before the last byte, upon which the next request may come
+            self.send(answer)
 
         def send(self, answer: Answer) -> None:
-            time.sleep(answer.delay_s)
             if answer.reset:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
