@@ -143,3 +143,9 @@ def test_annotators_whose_policies_are_measured_against_a_reference():
     assert made.needs == {"annotators", "reference"}
     expected = Mixture(log_ratio(0.5), (0.5, 0.5))
     torch.testing.assert_close(made(pairs(ROWS)), expected(pairs(ROWS)))
+
+
+def test_weights_by_expectation_maximization_need_no_reference():
+    made, batch = make_objective("mixture", {"fit": "em"}), pairs(ROWS)
+    sides = {side: replace(getattr(batch, side), reference=None) for side in ("chosen", "rejected")}
+    torch.testing.assert_close(made(replace(batch, **sides)), made(batch))
