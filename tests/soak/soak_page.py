@@ -38,7 +38,8 @@ Each of these was a fault of luce, which it mended; tests hold it.
 - `adapter_config.json` had the layers of an adapter in another order in each process. They are
   sorted.
 - A training run grew by 800 MiB in its first hour: oneDNN kept 1,024 kernels, one for each shape of
-  ragged rows. It keeps 128.
+  ragged rows. It keeps 128. An online run like those below, let run for 60 rounds, then held 695
+  MiB after the ninth and 700 after the sixtieth.
 
 ## What is run
 
