@@ -82,8 +82,8 @@ ones in their order, and the largest of them beside that of the undisturbed run.
 95 %, by the bootstrap; samples of the same {block:.0f} minutes are drawn together, and fewer than
 {enough} such blocks, or processes, give none. Flat: the interval does not lie above 0, or a week
 (as many processes as hours) at its upper end would add less than a tenth, or no process held more
-than the undisturbed one. The long runs take only what processor time nobody else wants: one that got
-little is still filling its caches when the first {warm:.0f} % are over, and is not flat yet.
+than the undisturbed one. The long runs take only what processor time nobody else wants: one that
+got little is still filling its caches when the first {warm:.0f} % are over, and is not flat yet.
 """
 OPEN = "**open**"
 MENDED = {
