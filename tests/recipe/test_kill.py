@@ -62,7 +62,10 @@ def kill_when(process: subprocess.Popen, ready) -> bool:
     return False
 
 
-@pytest.mark.parametrize("model", [{}, ADAPTER], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param({}, id="full"), pytest.param(ADAPTER, id="lora", marks=pytest.mark.slow)],
+)
 def test_a_killed_and_resumed_run_is_the_undisturbed_one(recipe, tmp_path, model):
     recipe["model"] |= model
     recipe["train"] |= {"max_steps": 30, "save_steps": 3, "eval_steps": 10}

@@ -77,6 +77,7 @@ def result(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes().replace(here, b"") for name in names}
 
 
+@pytest.mark.slow
 def test_killed_at_every_stage(online, tmp_path):
     calm = start(online, f"output_dir={tmp_path / 'calm'}")
     run = tmp_path / "run"

@@ -179,6 +179,7 @@ for verb, recipe in json.load(sys.stdin):
 """
 
 
+@pytest.mark.slow
 def test_another_order_of_sets_gives_the_same_bits(tiny_model_dir, tmp_path):
     """Python draws an order of sets for each process."""
     mixture = {"mixture": {"K": 2, "of": "reward"}}

@@ -78,7 +78,7 @@ def repetition(ids: Sequence[int]) -> float | None:
     0.2
     """
     grams = [tuple(ids[i : i + GRAM]) for i in range(len(ids) - GRAM + 1)]
-    return None if not grams else 1 - len(set(grams)) / len(grams)
+    return None if not grams else (len(grams) - len(set(grams))) / len(grams)
 
 
 def mean_repetition(shares: Sequence[float | None]) -> Estimate | None:
