@@ -4,6 +4,7 @@ step it is."""
 import fcntl
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -75,10 +76,10 @@ class Seen:
         )
 
 
-def stamp_of(folder: Path) -> Stamp:
-    """Name, time and size of every file of a run that reports are made of."""
+def stamp_of(folder: Path, more: Sequence[str] = ()) -> Stamp:
+    """Name, time and size of every file of a run that reports are made of, and of `more`."""
     found = []
-    for name in FILES:
+    for name in (*FILES, *more):
         try:
             about = (folder / name).stat()
         except OSError:

@@ -96,14 +96,7 @@ def tag_of(value: Any) -> str:
 
 
 def _stamp(folder: Path) -> Stamp:
-    found = list(stamp_of(folder))
-    for name in ("numbers.json", FILE):
-        try:
-            about = (folder / name).stat()
-        except OSError:
-            continue
-        found.append((name, about.st_mtime_ns, about.st_size))
-    return tuple(found)
+    return stamp_of(folder, ("numbers.json", FILE))
 
 
 def row_of(root: Path, path: str) -> Row | None:
