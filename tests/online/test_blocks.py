@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -116,3 +117,64 @@ def test_a_block_that_was_cut_is_made_again(tmp_path: Path, cut: int) -> None:
     path.write_bytes(path.read_bytes()[:cut])
     assert Blocks(tmp_path / "b", 3).work(lambda b: asked.append(b) or make(b)) == 1
     assert asked == [1] and Blocks(tmp_path / "b", 3).rows() == whole(3)
+
+
+def become_whole(folder: Path) -> None:
+    """What who leads does once all blocks are there."""
+    (folder.parent / f"{folder.name}.jsonl").write_text("")
+    shutil.rmtree(folder)
+
+
+def test_nothing_is_done_again_after_all_was(tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    blocks = Blocks(folder, 3)
+    blocks.work(make)
+    become_whole(folder)
+    assert blocks.missing() == [] and blocks.work(pytest.fail) == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_process_that_was_stopped_while_the_others_finished(tmp_path: Path, wait: bool) -> None:
+    """It has seen a block missing, stands still, and claims it when folder and blocks are gone."""
+    folder = tmp_path / "b"
+    late = Blocks(folder, 2)
+    take = late._take
+
+    def stopped(place: Path) -> bool:
+        if folder.exists():
+            lease(folder, 0, owner="x", host="elsewhere", pid=1)
+            become_whole(folder)
+        return take(place)
+
+    late._take = stopped  # type: ignore[method-assign]
+    assert late.work(pytest.fail, wait=wait) == 0
+    assert not folder.exists()
+
+
+def test_a_process_that_holds_what_the_others_have_done(tmp_path: Path) -> None:
+    """It was thought dead after it had taken the lease."""
+    folder = tmp_path / "b"
+    late = Blocks(folder, 1)
+    take = late._take
+
+    def stopped(place: Path) -> bool:
+        taken = take(place)
+        become_whole(folder)
+        return taken
+
+    late._take = stopped  # type: ignore[method-assign]
+    assert late.work(pytest.fail) == 0
+    assert not folder.exists()
+
+
+def test_a_folder_taken_away_before_all_is_done(tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    blocks = Blocks(folder, 2)
+
+    def removed(block: int) -> list[dict]:
+        if not block:
+            shutil.rmtree(folder)
+        return make(block)
+
+    assert blocks.work(removed) == 2 and blocks.rows() == whole(2)

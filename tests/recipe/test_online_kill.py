@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -62,9 +61,26 @@ def kill_when(process: subprocess.Popen, ready) -> None:
     process.stdout.close()
 
 
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, which may come or go meanwhile: `glob` fails then."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+
+
 def begun(folder: Path, stage: str) -> bool:
     """A block of the stage is there, or all are and have become one file."""
-    return any(folder.glob(f"{stage}/block-*")) or (folder / f"{stage}.jsonl").exists()
+    blocks = any(name.startswith("block-") for name in names(folder / stage))
+    return blocks or (folder / f"{stage}.jsonl").exists()
+
+
+def text_of(path: Path) -> str:
+    """What a file says; nothing once it is gone."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def result(folder: Path) -> dict[str, bytes]:
@@ -108,11 +124,10 @@ def test_helpers_share_the_work_and_one_is_killed(online, tmp_path):
     helper, doomed = start(online, "--worker"), start(online, "--worker")
 
     def at_work() -> bool:
-        for path in run.glob("rounds/*/*/*.lease"):
-            with suppress(FileNotFoundError):  # the work is done already
-                if f'"pid": {doomed.pid}}}' in path.read_text():
-                    return True
-        return False
+        rounds = [run / "rounds" / number for number in ("001", "002")]
+        stages = [one / stage for one in rounds for stage in ("samples", "verdicts")]
+        leases = [s / name for s in stages for name in names(s) if name.endswith(".lease")]
+        return any(f'"pid": {doomed.pid}}}' in text_of(path) for path in leases)
 
     kill_when(doomed, lambda: at_work() or leader.poll() is not None or doomed.poll() is not None)
     finish(leader)

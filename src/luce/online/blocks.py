@@ -4,6 +4,9 @@ A block's rows appear whole under their name or not at all, so a block is done w
 there. Who works on one holds a lease, a file that is touched while the work goes on; the lease of a
 process that has died is taken over. Two processes that work on the same block all the same (one was
 thought dead) write the same rows, since what they write follows from the block's number alone.
+
+Once all blocks have become one file beside the folder, nothing is missing, and the folder may be
+taken away under a process that was late.
 """
 
 import json
@@ -42,9 +45,18 @@ class Blocks:
     lease: float = LEASE
     _owner: str = field(default_factory=lambda: uuid.uuid4().hex)
 
+    @property
+    def whole(self) -> Path:
+        """The file of all blocks, beside the folder."""
+        return self.folder.with_name(f"{self.folder.name}.jsonl")
+
     def missing(self) -> list[int]:
         """The blocks that are not done, in order."""
-        there = {p.name for p in self.folder.glob("block-*.jsonl")}
+        there: set[str] = set()
+        with suppress(FileNotFoundError):
+            there = set(os.listdir(self.folder))
+        if self.whole.exists():  # asked last: blocks are taken away only where it is there
+            return []
         return [i for i in range(self.count) if self._file(i).name not in there]
 
     def work(
@@ -63,15 +75,16 @@ class Blocks:
 
         Returns how many blocks this process did.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         for block in range(self.count):
-            if self._file(block).exists() and not self._sound(block):
-                self._file(block).unlink()  # cut by something else than this program: made again
+            if not self._sound(block):
+                # cut by something else than this program: made again
+                self._file(block).unlink(missing_ok=True)
         done = 0
         while left := self.missing():
+            self.folder.mkdir(parents=True, exist_ok=True)
             for block in left:
                 with self._claimed(block) as mine:
-                    if mine and not self._file(block).exists():
+                    if mine and block in self.missing():
                         self.write(block, make(block))
                         done += 1
                         if progress is not None:
@@ -99,17 +112,23 @@ class Blocks:
         return [row for block in range(self.count) for row in self.rows_of(block)]
 
     def rows_of(self, block: int) -> list[dict[str, Any]]:
-        """The rows of a block that is done."""
+        """The rows of a block that is done.
+
+        Raises:
+            FileNotFoundError: it is not, or all blocks have become one file.
+        """
         text = self._file(block).read_text("utf-8", "surrogatepass")
         return [json.loads(line) for line in text.splitlines()]
 
     def _sound(self, block: int) -> bool:
-        """Whether a block's file is whole lines of JSON."""
+        """Whether a block's file is whole lines of JSON, or not there."""
         try:
             self.rows_of(block)
+            return self._file(block).read_bytes().endswith(b"\n")
+        except FileNotFoundError:
+            return True
         except ValueError:
             return False
-        return self._file(block).read_bytes().endswith(b"\n")
 
     def _file(self, block: int) -> Path:
         return self.folder / f"block-{block:06d}.jsonl"
@@ -145,7 +164,7 @@ class Blocks:
         try:
             with open(place, "x", encoding="utf-8") as stream:
                 json.dump(me, stream)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):  # another's, or all is done
             return False
         return True
 

@@ -126,9 +126,10 @@ def help_run(resolved: Resolved, console: Console, patience: float = PATIENCE) -
 def _free_blocks(stage: Stage, loop: Loop) -> int:
     """Do the blocks of the round's present stage that nobody else is at."""
     for name, make in (("samples", sample_block), ("verdicts", judge_block)):
-        if not (stage.folder / f"{name}.jsonl").exists():
+        blocks = stage.blocks(name)
+        if not blocks.whole.exists():
             told = partial(_tell, loop, stage.number, name)
-            return stage.blocks(name).work(partial(make, stage), wait=False, progress=told)
+            return blocks.work(partial(make, stage), wait=False, progress=told)
     return 0
 
 

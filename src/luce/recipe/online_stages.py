@@ -75,11 +75,11 @@ class Stage:
 
     def samples_of(self, block: int) -> list[dict[str, Any]]:
         """The samples of a block: of its own file, or once that is tidied away out of the whole."""
-        blocks = self.blocks("samples")
-        if block not in blocks.missing():
+        blocks, size = self.blocks("samples"), self.online.block
+        try:
             return blocks.rows_of(block)
-        size = self.online.block
-        return read_lines(self.folder / "samples.jsonl")[block * size : (block + 1) * size]
+        except FileNotFoundError:
+            return read_lines(blocks.whole)[block * size : (block + 1) * size]
 
     def release(self) -> None:
         """Let go of the models."""
@@ -331,9 +331,9 @@ def run_stage(
     stage: Stage, name: str, make: Callable[[Stage, int], list[dict[str, Any]]], **options: Any
 ) -> Path:
     """Do a stage's missing blocks, and write its file out of all of them; returns the file."""
-    path = stage.folder / f"{name}.jsonl"
+    blocks = stage.blocks(name)
+    path = blocks.whole
     if not path.exists():
-        blocks = stage.blocks(name)
         if stage.online.scale == "ray":
             from luce.recipe.online_ray import ray_blocks  # which opens a run, and so imports this
 
