@@ -150,7 +150,7 @@ def _undetected(shape: Shape, source: str) -> str:
         if name not in shape.kinds:
             others = [c for c in shape.columns if c not in nearest.needs]
             close = get_close_matches(name, others, n=1, cutoff=0.6)
-            hint = " Map other names with data.columns."
+            hint = f" Map other names with data.columns, e.g. {{{name}: its_name}}."
             if close:
                 hint = f" Did you mean {close[0]!r}? Set data.columns: {{{name}: {close[0]}}}."
             needed = ", ".join(f"`{n}`" for n in nearest.needs)

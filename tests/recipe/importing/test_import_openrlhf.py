@@ -106,6 +106,14 @@ def test_betas_lora_and_a_reference(read):
     assert recipe["reference"] == "org/ref"
 
 
+@pytest.mark.parametrize("flag", ["--full_determinism", "--train.full_determinism_enable"])
+def test_the_same_bits_are_asked_for(flag, read):
+    found = read("openrlhf", NEW.format(program="dpo", flags=flag), "t.sh")
+    assert found.recipe["train.deterministic"] is True and found.complete
+    plain = read("openrlhf", NEW.format(program="dpo", flags=""), "t.sh").recipe
+    assert "train.deterministic" not in plain
+
+
 def test_a_file_without_the_command(read):
     with pytest.raises(LuceError, match="neither `key: value` lines nor a command line"):
         read("openrlhf", "echo hello\n", "t.sh")

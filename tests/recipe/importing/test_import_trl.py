@@ -145,6 +145,12 @@ def test_defaults_that_differ_are_written_with_where_they_come_from(read):
     assert "train.learning_rate" not in found.recipe  # 1e-6, as in luce
 
 
+def test_the_same_bits_are_asked_for(read):
+    found = read("trl", f"{TOP}full_determinism: true\n")
+    assert found.recipe["train.deterministic"] is True and found.complete
+    assert "train.deterministic" not in read("trl", TOP).recipe
+
+
 def test_the_method_is_told_or_found_or_said(read):
     assert read("trl", TOP).read_as.startswith("dpo (by nothing else; --method")
     assert read("trl", f"{TOP}cpo_alpha: 0\n").read_as == "cpo (by the key cpo_alpha)"

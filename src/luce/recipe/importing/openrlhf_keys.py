@@ -66,6 +66,7 @@ NAMES = {
     "warmup_ratio": "lr_warmup_ratio", "weight_decay": "adam.weight_decay",
     "adam_beta1": "adam.beta1", "adam_beta2": "adam.beta2", "adam_epsilon": "adam.eps",
     "max_grad_norm": "max_norm", "bf16": "bf16_given",
+    "full_determinism": "train.full_determinism_enable",
     "gradient_checkpointing": "model.gradient_checkpointing_enable",
     "logging_steps": "logger.logging_steps", "save_steps": "ckpt.save_steps",
     "save_total_limit": "ckpt.max_num", "eval_steps": "eval.steps", "seed": "train.seed",
@@ -141,6 +142,5 @@ LACKING: dict[str, str] = {
     "data.tokenizer_chat_template": "luce renders with the tokenizer's own template; put it there",
     "model.aux_loss_coef": "luce adds no balancing loss",
     "model.pretrain_mode_enable": "rows with a column `text` are imitated from their beginning",
-    "train.full_determinism_enable": "luce repeats a run by its seed on one kind of device",
     "use_ms": "luce reads folders and hub names",
 }  # fmt: skip

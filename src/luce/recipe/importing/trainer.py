@@ -83,7 +83,6 @@ WITHOUT: dict[str, str] = {
     "resume_from_checkpoint": "run `luce train` again on the same folder: it resumes by itself",
     "neftune_noise_alpha": "luce adds no noise to embeddings",
     "label_smoothing_factor": "luce's sft has no smoothing",
-    "full_determinism": "luce repeats a run by its seed on one kind of device",
     "data_seed": "train.seed is the seed of the order too",
     "eval_delay": "luce evaluates at the start too",
     "optim_args": "luce trains with AdamW and the settings of `train`",
@@ -211,6 +210,7 @@ def _precision(t: Translation) -> None:
         t.same("fp16", "off, as in luce")
     if not whole:
         t.put("train.bf16", t.flag("bf16"), "bf16")
+    t.put("train.deterministic", t.flag("full_determinism"), "full_determinism")
     t.put("train.gradient_checkpointing", t.flag("gradient_checkpointing"),
           "gradient_checkpointing")  # fmt: skip
 
