@@ -73,6 +73,26 @@ def test_cohens_d_by_hand():
     assert (found.mean_chosen.value, found.mean_rejected.value) == (4, 2)
 
 
+def said_of(longer, shorter):
+    """What is found on so many pairs of `words` words chosen against rejected: (count, words)."""
+    sizes = [size for count, size in (longer, shorter) for size in [size] * count]
+    rows = [pair("ab " * c, "ab " * r, line) for line, (c, r) in enumerate(sizes, 1)]
+    return [f.sentence for f in lengths(pairs_of(rows)).findings()]
+
+
+def test_share_and_means_that_agree_are_said_together():
+    (text,) = said_of((80, (12, 9)), (20, (9, 12)))
+    assert text.startswith("The longer response is preferred in 80.0 %") and "; yet " not in text
+    assert "; chosen responses have 11 words on average and rejected ones 10 (" in text
+
+
+def test_share_and_means_that_point_apart_are_told_as_such():
+    """A few very long rejected responses move the means, not who is preferred."""
+    (text,) = said_of((55, (10, 9)), (45, (5, 30)))
+    assert text.startswith("Chosen responses have 8 words on average and rejected ones 18 (")
+    assert "; yet the longer response is preferred in 55.0 %" in text
+
+
 def test_an_interval_of_all_or_nothing_is_wilsons():
     found = share(np.ones(10), np.ones(10), np.arange(10))
     assert (found.value, found.high) == (1, pytest.approx(1))

@@ -10,7 +10,7 @@ import yaml
 from luce.files import write_atomic
 from luce.report import summary, words
 from luce.report.html import command, versions
-from luce.report.numbers import count, number, number_range, percent, percent_range, signed
+from luce.report.numbers import count, counted, number, number_range, percent, percent_range, signed
 from luce.report.page import visible
 from luce.report.run import Run, load_run
 
@@ -132,32 +132,32 @@ def _results(run: Run) -> str:
     rows: list[Sequence[str]] = []
     rate, accuracy, kl = summary.win_rate_of(run), summary.accuracy_of(run), summary.kl_of(run)
     for title, share, unit in (
-        (f"Win rate against {plain(words.opponent(run))}", rate, "prompts"),
-        ("Held-out accuracy", accuracy, "pairs"),
+        (f"Win rate against {plain(words.opponent(run))}", rate, "prompt"),
+        ("Held-out accuracy", accuracy, "pair"),
     ):
         if share is not None:
             interval = percent_range(share.low, share.high)
-            rows.append((title, percent(share.value), interval, f"{count(share.n)} {unit}"))
+            rows.append((title, percent(share.value), interval, counted(share.n, unit)))
     nll = summary.held_out_change(run, "nll")
     if nll is not None:
         title = "Held-out negative log-likelihood, nats per token"
         rows.append(
-            (title, number(nll.after), f"before: {number(nll.before)}", f"{count(nll.n)} responses")
+            (title, number(nll.after), f"before: {number(nll.before)}", counted(nll.n, "response"))
         )
     moved = summary.likelihood_of(run)
     if moved is not None:
         where = "held-out pairs" if moved.held_out else "training batches"
-        n = f"{count(moved.n)} pairs" if moved.n is not None else ""
+        n = counted(moved.n, "pair") if moved.n is not None else ""
         for side, change in (("chosen", moved.chosen), ("rejected", moved.rejected)):
             title = f"Change of log-probability of {side}, nats per response, {where}"
             rows.append((title, signed(change), "", n))
     lengths = summary.length_of(run)
     for title, length in zip(("before", "after"), lengths or (), strict=False):
         interval = number_range(length.low, length.high)
-        n = f"{count(length.n)} responses"
+        n = counted(length.n, "response")
         rows.append((f"Response length {title}, tokens", number(length.value), interval, n))
     if kl is not None:
-        interval, n = number_range(kl.low, kl.high), f"{count(kl.n)} responses"
+        interval, n = number_range(kl.low, kl.high), counted(kl.n, "response")
         rows.append(
             ("KL from the initial policy, nats per response", number(kl.value), interval, n)
         )

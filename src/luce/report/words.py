@@ -133,7 +133,7 @@ def _likelihood(run: Run) -> str | None:
     if moved is None:
         return None
     where = "On held-out pairs" if moved.held_out else "On training batches"
-    n = f", n\u00a0=\u00a0{moved.n:,} pairs" if moved.n is not None else ""
+    n = f", n\u00a0=\u00a0{counted(moved.n, 'pair')}" if moved.n is not None else ""
     between = f"between steps {moved.first} and {moved.last}{n}"
     return f"{where} ({between}), {likelihood_clause(moved)}."
 

@@ -108,20 +108,32 @@ class Lengths:
         strong = abs(d.value) >= EFFECT and _beyond(d, 0.0) and gap >= GAP
         if not (apart or strong):
             return []
-        which = "longer" if by.preferred.value >= 0.5 else "shorter"
-        wins = max(by.longer, by.shorter)
         return [
             Finding(
                 "length",
-                f"The {which} response is preferred in {by.separable.percent()} of pairs "
-                f"({wins:,} of {by.longer + by.shorter:,}, by characters; {by.preferred.n:,} "
-                f"prompts); Cohen's d {d.words(2)}, means {self.mean_chosen.value:.0f} against "
-                f"{self.mean_rejected.value:.0f} words.",
+                self._said(shares_first=apart),
                 "A model can learn the length instead: use an objective that normalises or "
                 "penalises length, balance the pairs, and look at accuracy on pairs of like "
                 "length.",
             )
         ]
+
+    def _said(self, shares_first: bool) -> str:
+        """Share and means in a sentence; "yet" where they point in different directions."""
+        by, d = self.characters, self.effect
+        which = "longer" if by.preferred.value >= 0.5 else "shorter"
+        shares = (
+            f"the {which} response is preferred in {by.separable.percent()} of pairs "
+            f"({max(by.longer, by.shorter):,} of {by.longer + by.shorter:,}, by characters; "
+            f"{by.preferred.n:,} prompts)"
+        )
+        means = (
+            f"chosen responses have {self.mean_chosen.value:.0f} words on average and rejected "
+            f"ones {self.mean_rejected.value:.0f} (Cohen's d {d.words(2)})"
+        )
+        first, second = (shares, means) if shares_first else (means, shares)
+        alike = (by.preferred.value >= 0.5) == (d.value >= 0)
+        return f"{first[0].upper()}{first[1:]}; {'' if alike else 'yet '}{second}."
 
 
 def lengths(pairs: Pairs) -> Lengths:
