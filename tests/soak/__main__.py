@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from soak_cycle import Soak, again, one  # noqa: E402
-from soak_long import LongRuns, LongServer, make_world  # noqa: E402
+from soak_long import NAMES, LongRuns, LongServer, make_world  # noqa: E402
 from soak_page import OPEN, since, write  # noqa: E402
 from soak_processes import Ledger, Watch  # noqa: E402
 from soak_work import WORK, write_data  # noqa: E402
@@ -56,12 +56,9 @@ def soak(out: Path, minutes: float, seed: int, only: str | None) -> int:
                 one(bench, work, world, turn, KILLS if work.name in names else 0)
             except Exception:
                 bench.fault(f"{work.name}-{world}", traceback.format_exc()[-1500:])
-            if not lanes and "long" in names and judge.exists():
-                left = end - time.monotonic()
-                lanes = [LongRuns(bench, "long-runs", left), LongServer(bench, "long-server", left)]
-                for lane in lanes:
-                    lane.start()
-        if names == ["long"]:
+            if not lanes and judge.exists():
+                lanes = long_lives(bench, names, end - time.monotonic())
+        if not any(work.name in names for work in WORK):
             time.sleep(max(0.0, end - time.monotonic()))
         if time.monotonic() >= end:
             break
@@ -80,12 +77,31 @@ def soak(out: Path, minutes: float, seed: int, only: str | None) -> int:
     return len(faults)
 
 
+def long_lives(bench: Soak, names: list[str], seconds: float) -> list[threading.Thread]:
+    """Start what lives long among these names. A kind of run that is asked for by itself has the
+    processor like any other process."""
+    kinds = [kind for kind, name in NAMES.items() if name in names]
+    lanes: list[threading.Thread] = []
+    if kinds:
+        lanes.append(LongRuns(bench, "long-runs", seconds, kinds, idle=False))
+    elif "long" in names:
+        lanes.append(LongRuns(bench, "long-runs", seconds, list(NAMES), idle=True))
+        lanes.append(LongServer(bench, "long-server", seconds))
+    for lane in lanes:
+        lane.start()
+    return lanes
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a new folder")
-    parser.add_argument("--only", help="names of workloads, with commas; long: what lives long")
+    parser.add_argument(
+        "--only",
+        help="names of workloads, with commas; long: all that lives "
+        "long; long-train, long-online: one of them",
+    )
     parser.add_argument("--again", type=Path, help="check again what faults left in this folder")
     parser.add_argument("--page", type=Path, nargs="+", help="write the page of these folders")
     given = parser.parse_args(arguments)

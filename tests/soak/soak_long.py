@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,22 @@ class Long(threading.Thread):
 
 
 class LongRuns(Long):
-    """A training run for the first half of the time, an online run for the second."""
+    """Runs of these kinds one after the other, each for its share of the time.
+
+    Attributes:
+        kinds: workloads of `NAMES`.
+        idle: take only the processor time that nobody else wants.
+    """
+
+    def __init__(self, soak: Soak, name: str, seconds: float, kinds: Sequence[str], idle: bool):
+        super().__init__(soak, name, seconds)
+        self.kinds, self.idle = kinds, idle
 
     def work(self) -> None:
         start = time.monotonic()
-        half = (self.until - start) / 2
-        self.one("dpo", start + half)
-        self.one("online", self.until)
+        share = (self.until - start) / len(self.kinds)
+        for i, kind in enumerate(self.kinds, 1):
+            self.one(kind, start + i * share)
 
     def one(self, kind: str, until: float) -> None:
         soak, name = self.soak, NAMES[kind]
@@ -63,7 +73,7 @@ class LongRuns(Long):
             recipe["online"] |= {"rounds": ENDLESS}
             recipe["train"] |= {"learning_rate": 1e-6}
         (folder / "recipe.yaml").write_text(json.dumps(recipe))
-        process = Process(luce(work.command, "recipe.yaml"), folder, idle=True)
+        process = Process(luce(work.command, "recipe.yaml"), folder, idle=self.idle)
         soak.watch.add(process, name)
         soak.ledger.tell("start", work=name, role="long", pid=process.pid)
         while process.poll() is None and time.monotonic() < until:
