@@ -145,6 +145,12 @@ def test_annotators_whose_policies_are_measured_against_a_reference():
     torch.testing.assert_close(made(pairs(ROWS)), expected(pairs(ROWS)))
 
 
+def test_an_annotator_without_pairs_keeps_a_weight_of_a_millionth():
+    made = make_objective("mixture", {"fit": "em"})
+    first, second = made.em_weights({"annotators/1": 0.0, "annotators/2": 1.0})
+    assert first == pytest.approx(1e-6 / (1 + 1e-6), rel=1e-9) and first + second == 1
+
+
 def test_weights_by_expectation_maximization_need_no_reference():
     made, batch = make_objective("mixture", {"fit": "em"}), pairs(ROWS)
     sides = {side: replace(getattr(batch, side), reference=None) for side in ("chosen", "rejected")}
