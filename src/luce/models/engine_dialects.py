@@ -5,6 +5,7 @@ from the model's generation_config.json (top_k = 20, a repetition penalty …), 
 be another distribution's.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,8 +185,10 @@ class Vllm:
     def read(self, body: Any, handle: Handle) -> list[Reply]:
         """See `Dialect`."""
         choices = body.get("choices") if isinstance(body, dict) else None
-        if not isinstance(choices, list):
+        if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
             raise Malformed("no `choices`")
+        if not all(_whole(choice.get("index", 0)) for choice in choices):
+            raise Malformed("`index` is no number")
         model = body.get("model")
         version = handle.version if model == handle.name else str(model)
         found = []
@@ -289,15 +292,16 @@ class Sglang:
             meta = one.get("meta_info") if isinstance(one, dict) else None
             if not isinstance(meta, dict):
                 raise Malformed("no `meta_info`")
-            reason = (meta.get("finish_reason") or {}).get("type")
+            ended = meta.get("finish_reason")
+            reason = ended.get("type") if isinstance(ended, dict) else ended
             if reason not in ("stop", "length"):
                 raise Temporary(f"finish_reason {reason}")
             scored = meta.get("output_token_logprobs")
-            if not isinstance(scored, list):
+            if not isinstance(scored, list) or not all(_entry(entry) for entry in scored):
                 raise Malformed("no `output_token_logprobs`")
             ids = [entry[1] for entry in scored]
             plain = one.get("output_ids", ids)
-            if ids[: len(plain)] != list(plain):
+            if not isinstance(plain, list) or ids[: len(plain)] != plain:
                 raise Malformed("`output_ids` are not the tokens of `output_token_logprobs`")
             version = handle.version if handle.name else str(meta.get("weight_version"))
             found.append(_reply(ids, [entry[0] for entry in scored], version))
@@ -327,8 +331,21 @@ def _cards(body: Any) -> list[dict[str, Any]]:
     return [c for c in listed or [] if isinstance(c, dict) and isinstance(c.get("id"), str)]
 
 
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _entry(value: Any) -> bool:
+    """Whether it begins as SGLang's (log-probability, token, text) does."""
+    return isinstance(value, list) and len(value) >= 2
+
+
 def _reply(ids: list[Any], values: Any, version: str) -> Reply:
-    numbers = isinstance(values, list) and all(isinstance(v, int | float) for v in values)
+    if not all(_whole(i) and i >= 0 for i in ids):
+        raise Malformed("tokens that are no numbers")
+    numbers = isinstance(values, list) and all(
+        isinstance(v, int | float) and math.isfinite(v) for v in values
+    )
     if not numbers or len(values) != len(ids) or not ids:
         raise Malformed("not one log-probability for each token")
-    return Reply(tuple(map(int, ids)), tuple(map(float, values)), version)
+    return Reply(tuple(ids), tuple(map(float, values)), version)
