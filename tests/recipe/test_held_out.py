@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from luce.recipe.run import train_run
 
 
@@ -28,3 +30,29 @@ def test_a_margin_that_is_no_log_odds_is_not_called_one(recipe):
     recipe["train"] |= {"max_steps": 1}
     found = json.loads((train_run(recipe) / "evaluation.json").read_text())
     assert found["calibration"] is None and found["length_dependence"]["n"] > 0
+
+
+@pytest.mark.parametrize(
+    ("objective", "row"),
+    [
+        ("dpo", {"chosen": "yes", "rejected": "no"}),
+        ("kto", {"completion": "yes", "label": True}),
+        ("plackett_luce", {"responses": ["a", "b", "c"], "scores": [1, 3, 2]}),
+        ("sft", {"completion": "yes"}),
+    ],
+)
+def test_every_held_out_row_is_listed_whatever_it_is(recipe, tmp_path, objective, row):
+    """Listed and trained-on lines are all of the file."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"say {i}"} | row) + "\n" for i in range(12)))
+    recipe["data"] = {"path": str(path), "eval": 0.25, "max_length": 128}
+    recipe["objective"] = objective
+    recipe["train"] |= {"max_steps": 1}
+    folder = train_run(recipe)
+    lines = [json.loads(x) for x in (folder / "held_out.jsonl").read_text().splitlines()]
+    evaluated = json.loads((folder / "manifest.json").read_text())["data"]["eval"]
+    assert len(lines) == evaluated["groups"] == 3
+    assert {line["file"] for line in lines} == {str(path)}
+    assert len({(line["line"], line["prompt"]) for line in lines}) == 3
+    assert all(("margin" in line) == (objective == "dpo") for line in lines)
+    assert (folder / "report.html").exists()

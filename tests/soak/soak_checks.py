@@ -96,7 +96,6 @@ def row_faults(
     left_out: Iterable[int],
     epochs: int,
     steps: int,
-    unlisted: int = 0,
 ) -> list[str]:
     """Every line of the data is either left out (dropped or held out) or in the kept steps exactly
     as often as there are epochs.
@@ -105,14 +104,10 @@ def row_faults(
         kept: of each step, (file, line) of its rows.
         lines: of the data.
         left_out: the numbers of lines that are dropped or held out.
-        unlisted: so many more are held out, and no file says which.
     """
     wrong = [f"the rows of step {s} were not noted" for s in range(1, steps + 1) if s not in kept]
     counts = Counter(line for s in range(1, steps + 1) for _, line in kept.get(s, ()))
     out = set(left_out)
-    never = [n for n in range(1, lines + 1) if n not in out and counts[n] == 0]
-    if unlisted and len(never) == unlisted:
-        out |= set(never)
     for line in range(1, lines + 1):
         expected = 0 if line in out else epochs
         if counts[line] != expected:

@@ -199,13 +199,10 @@ def check_run(soak: Soak, work: Work, seed: int, folder: Path, calm: Path) -> li
         count = sum(1 for _ in lines(folder / source if rounds else Path(source)))
         dropped = [r["line"] for r in lines(training / "rows.jsonl") if r["action"] == "dropped"]
         held = [row["line"] for row in lines(training / "held_out.jsonl")]
-        # of rows that are no pairs no file says which are held out, the manifest how many
-        evaluated = manifest["data"]["eval"]
-        unlisted = evaluated["groups"] if evaluated and not held else 0
         noted = trainings.pop(source, [])
         kept, changed = kept_steps(noted)
         epochs = 2 if work.command == "online" else 4
-        wrong += changed + row_faults(kept, count, [*dropped, *held], epochs, steps, unlisted)
+        wrong += changed + row_faults(kept, count, [*dropped, *held], epochs, steps)
         for step in sorted(kept):
             done = sum(line["step"] == step for line in noted)
             soak.ledger.tell("step", work=name, of=source, step=step, done=done,

@@ -16,7 +16,7 @@ from luce.models.policy import CausalPolicy
 from luce.models.policy_mixture import PolicyMixture
 from luce.models.reward import RewardModel
 from luce.recipe.diagnose import Known, diagnose, log_ratios
-from luce.recipe.held_out import fit_of_labels, held_out_rows
+from luce.recipe.held_out import fit_of_labels, held_out_rows, named
 from luce.recipe.preferred import preferred
 from luce.recipe.prepare import Data, first_batch
 from luce.recipe.sampling import answer, kl_to_initial, sampling_of
@@ -56,7 +56,7 @@ def evaluate_run(
     best: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Compare the trained model with its start; writes samples.jsonl, evaluation.json and, where
-    pairs were held out, held_out.jsonl. `best` tells of which step the model is."""
+    rows were held out, held_out.jsonl. `best` tells of which step the model is."""
     parts = ("held_out", "win_rate", "length_controlled", "length", "kl")
     evaluation: dict[str, Any] = dict.fromkeys(parts) | {"best": best}
     metrics, answers = {}, None
@@ -74,6 +74,8 @@ def evaluate_run(
             sources=_or_none([g.source for g in data.held_out]),
             annotators=_or_none([g.annotator for g in data.held_out]),
         )
+    elif data.held_out:
+        write_jsonl(folder / "held_out.jsonl", [named(group) for group in data.held_out])
     if isinstance(model, CausalPolicy) and initial["prompts"]:
         before = [Generation(**g) for g in initial["generations"]]
         sampling = sampling_of(recipe.evaluate)

@@ -55,19 +55,14 @@ def held_out_rows(
     log_ratios: Sequence[Sequence[float]] | None = None,
 ) -> list[dict[str, Any]]:
     """Lines of held_out.jsonl: every held-out pair with its margin before and after training, and
-    what it may be looked up by. `prompt` is a hash of its tokens, `tokens_*` count those scored;
-    `log_ratio_*`, log π − log π₀ in nats, is there where `log_ratios` gives it."""
+    what it may be looked up by. `tokens_*` count those scored; `log_ratio_*`, log π − log π₀ in
+    nats, is there where `log_ratios` gives it."""
     rows = [
-        {
-            "id": group.id,
-            "file": group.place.file,
-            "line": group.place.line,
-            "prompt": hashlib.sha256(group.prompt.tobytes()).hexdigest()[:16],
+        named(group)
+        | {
             "label": group.label,
             "margin": margin,
             "initial_margin": before,
-            "source": group.source,
-            "annotator": group.annotator,
             "tokens_chosen": int(group.branches[0].scored.sum()),
             "tokens_rejected": int(group.branches[1].scored.sum()),
         }
@@ -77,6 +72,19 @@ def held_out_rows(
         for row, value in zip(rows, values, strict=True):
             row[f"log_ratio_{name}"] = value
     return rows
+
+
+def named(group: Group) -> dict[str, Any]:
+    """What a held-out row is looked up by: all that held_out.jsonl says of rows that are no pairs.
+    `prompt` is a hash of its tokens."""
+    return {
+        "id": group.id,
+        "file": group.place.file,
+        "line": group.place.line,
+        "prompt": hashlib.sha256(group.prompt.tobytes()).hexdigest()[:16],
+        "source": group.source,
+        "annotator": group.annotator,
+    }
 
 
 def gives_log_odds(objective: CostFunction) -> bool:
