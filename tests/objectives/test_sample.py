@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from luce.objectives.build import make_objective
 from luce.objectives.presets import OBJECTIVES
 from luce.objectives.sample import GROUPS, LENGTHS, leaves, placed, sample, sides
 from luce.types import Lists, Pairs, Unpaired
@@ -48,6 +49,27 @@ def test_nothing_is_there_that_is_not_needed():
     assert plain.reference is None and plain.reward is None and not plain.columns
     columns = sides(sample(OBJECTIVES["mixture"]()))["chosen"].columns
     assert set(columns) == {f"policy_{i}" for i in range(2, 10)}
+
+
+def test_ratings_beside_rewards_by_dimension():
+    rated = sample(make_objective("bradley_terry", {"ratings": 0.5}))
+    assert isinstance(rated, Pairs)
+    for y in (rated.chosen, rated.rejected):
+        assert y.rewards is not None and y.ratings is not None
+        assert y.rewards.shape == y.ratings.shape == (GROUPS, 2)
+        assert not torch.equal(y.rewards, y.ratings)
+        assert 0 <= y.ratings.min() < y.ratings.max() <= 1
+    plain = sample(make_objective("bradley_terry", {}))
+    assert isinstance(plain, Pairs)
+    assert plain.chosen.ratings is None and plain.chosen.rewards is None
+
+
+def test_rows_that_are_told_apart():
+    keyed = sample(OBJECTIVES["sampo"]())
+    assert isinstance(keyed, Pairs) and keyed.rows is not None and keyed.keys is not None
+    assert keyed.rows.tolist() == keyed.keys.tolist() == [1, 2, 3, 4]
+    plain = sample(OBJECTIVES["dpo"]())
+    assert isinstance(plain, Pairs) and plain.rows is None and plain.keys is None
 
 
 def test_judgements():
