@@ -83,6 +83,23 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a .jsonl file that are not empty.
+
+    Only a newline ends one. A text within may hold what else `str.splitlines` takes for an end
+    (U+0085, U+2028 …), for JSON leaves these as they are.
+
+    >>> lines_of('{"a": "\\x85"}\\n\\n{"a": 1}\\n')
+    ['{"a": "\\x85"}', '{"a": 1}']
+    """
+    return [line for line in text.split("\n") if line]
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The records of a file that `write_jsonl` has written."""
+    return [json.loads(line) for line in lines_of(path.read_text("utf-8", "surrogatepass"))]
+
+
 def write_jsonl(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """`write_atomic` of one JSON object a line."""
     write_atomic(path, "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records))

@@ -13,10 +13,10 @@ from luce.annotate.scorers import graded
 from luce.data.pack import pack
 from luce.data.template import Renderer
 from luce.errors import LuceError, RecipeError
+from luce.files import read_jsonl
 from luce.models.policy import load_policy
 from luce.models.reward import load_reward_model
 from luce.recipe.online import online_run
-from luce.recipe.online_prompts import read_lines
 from luce.recipe.run import train_run
 from luce.report import write_report
 
@@ -57,7 +57,7 @@ def online(recipe, mine, tmp_path) -> dict:
 
 
 def ledger(folder):
-    return read_lines(folder / "rounds.jsonl")
+    return read_jsonl(folder / "rounds.jsonl")
 
 
 def everything(folder):
@@ -77,7 +77,7 @@ def test_two_rounds(online):
     for number, line in enumerate(lines, 1):
         inner = folder / "rounds" / f"{number:03d}"
         samples, verdicts, pairs = (
-            read_lines(inner / f"{name}.jsonl") for name in ("samples", "verdicts", "pairs")
+            read_jsonl(inner / f"{name}.jsonl") for name in ("samples", "verdicts", "pairs")
         )
         assert line["prompts"] == len(samples) == len(verdicts) == 12
         assert line["samples"] == 36 == sum(len(row["samples"]) for row in samples)
@@ -99,9 +99,9 @@ def test_two_rounds(online):
     assert lines[1]["annotations_so_far"] == sum(line["annotations"] for line in lines)
     assert "previous" in lines[1]["kl"] and "previous" not in lines[0]["kl"]
     # the prompts of the second round are others, and none is held out
-    seen = [{row["prompt"] for row in read_lines(folder / f"rounds/{n:03d}/samples.jsonl")}
+    seen = [{row["prompt"] for row in read_jsonl(folder / f"rounds/{n:03d}/samples.jsonl")}
             for n in (1, 2)]  # fmt: skip
-    held = {r["number"] for r in read_lines(folder / "prompts.jsonl") if r["split"] == "held_out"}
+    held = {r["number"] for r in read_jsonl(folder / "prompts.jsonl") if r["split"] == "held_out"}
     assert not seen[0] & seen[1] and not (seen[0] | seen[1]) & held
     report = (folder / "report.html").read_text()
     assert "After 2 rounds" in report and "Win rate over the policy it began as" in report
@@ -222,10 +222,10 @@ def test_exploring_by_the_features_of_a_reward_model(online, tmp_path, compares)
     seen = 2.0 * np.eye(int(model.inner.config.hidden_size))
     for number in (1, 2):
         inner = folder / "rounds" / f"{number:03d}"
-        texts = {r["prompt"]: r["samples"] for r in read_lines(inner / "samples.jsonl")}
-        prompts = {r["number"]: r["prompt"] for r in read_lines(folder / "prompts.jsonl")}
+        texts = {r["prompt"]: r["samples"] for r in read_jsonl(inner / "samples.jsonl")}
+        prompts = {r["number"]: r["prompt"] for r in read_jsonl(folder / "prompts.jsonl")}
         inverse, grown = np.linalg.inv(seen), seen.copy()
-        for row in read_lines(inner / "verdicts.jsonl"):
+        for row in read_jsonl(inner / "verdicts.jsonl"):
             kept = [texts[row["prompt"]][j]["text"] for j in row["kept"]]
             group = graded(renderer, 0, prompts[row["prompt"]], kept)
             phi = model.features(pack([group], keep_last=True)).double().numpy()
@@ -236,7 +236,7 @@ def test_exploring_by_the_features_of_a_reward_model(online, tmp_path, compares)
                 asked = [(i, j) for i, line in enumerate(row["beats"])
                          for j, p in enumerate(line) if p is not None and i < j]  # fmt: skip
                 assert asked == [(0, 1 + int(np.argmax(row["widths"][1:])))]
-        for row in read_lines(inner / "pairs.jsonl"):
+        for row in read_jsonl(inner / "pairs.jsonl"):
             group = graded(renderer, 0, row["prompt"], [row["chosen"], row["rejected"]])
             phi = model.features(pack([group], keep_last=True)).double().numpy()
             grown += np.outer(phi[0] - phi[1], phi[0] - phi[1])
@@ -256,9 +256,9 @@ def test_rewards_that_are_no_numbers_are_refused_and_counted(online, tmp_path, m
     online["online"] |= {"annotator": "broken_judge:broken", "n": 4, "rounds": 1}
     folder = online_run(online)
     line = ledger(folder)[0]
-    whole = [v for v in read_lines(folder / "rounds/001/verdicts.jsonl") if len(v["rewards"]) == 4]
+    whole = [v for v in read_jsonl(folder / "rounds/001/verdicts.jsonl") if len(v["rewards"]) == 4]
     assert line["left_out"]["reward_not_finite"] >= 2 * len(whole) > 0
-    rows = read_lines(folder / "rounds/001/pairs.jsonl")
+    rows = read_jsonl(folder / "rounds/001/pairs.jsonl")
     assert len(rows) == len(whole)
     assert {(row["score_chosen"], row["score_rejected"]) for row in rows} == {(1.0, 0.0)}
 
@@ -278,9 +278,9 @@ def test_duels_with_an_opponent(online, tiny_model_dir, opponent, model):
     policy = load_policy(str(folder / "rounds/001/train/model"))
     reference = load_policy(str(tiny_model_dir))
     renderer = Renderer(policy.tokenizer)
-    prompts = {r["number"]: r["prompt"] for r in read_lines(folder / "prompts.jsonl")}
+    prompts = {r["number"]: r["prompt"] for r in read_jsonl(folder / "prompts.jsonl")}
     share = 1.0 if opponent == "reference" else 0.5
-    for row in read_lines(folder / "rounds/002/samples.jsonl"):
+    for row in read_jsonl(folder / "rounds/002/samples.jsonl"):
         assert ["of" in s for s in row["samples"]] == [False, False, True, True]
         head = renderer.prompt_ids(prompts[row["prompt"]])
         for sample in row["samples"]:
@@ -292,7 +292,7 @@ def test_duels_with_an_opponent(online, tiny_model_dir, opponent, model):
             told = mixed.log_softmax(-1)[len(head) - 1 : -1]
             expected = told.gather(1, ids[0, len(head) :, None])[:, 0]
             assert sample["log_probs"] == pytest.approx(expected.tolist(), abs=2e-4)
-    rows = read_lines(folder / "rounds/002/pairs.jsonl")
+    rows = read_jsonl(folder / "rounds/002/pairs.jsonl")
     assert rows and all(("reference_sample" in row) == (share == 1.0) for row in rows)
 
 

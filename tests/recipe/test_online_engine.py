@@ -15,6 +15,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from luce.errors import LuceError, ModelError, RecipeError
+from luce.files import read_jsonl
 from luce.models import engine_dialects, engine_http
 from luce.models.export import save_model
 from luce.models.policy import load_policy
@@ -23,7 +24,6 @@ from luce.recipe.online import online_run
 from luce.recipe.online_command import arithmetic
 from luce.recipe.online_engine import importance_weights, row_weight
 from luce.recipe.online_loop import check_online, open_loop
-from luce.recipe.online_prompts import read_lines
 from luce.recipe.online_stages import run_stage, sample_block, sampler_gap
 from luce.recipe.online_train import train_round
 
@@ -88,11 +88,11 @@ def test_a_server_that_fails_and_dies_loses_nothing_and_doubles_nothing(
     online, served, tiny_model_dir, tmp_path
 ):
     calm = online_run(through(online, served("sglang", tiny_model_dir)))
-    lines = read_lines(calm / "rounds.jsonl")
+    lines = read_jsonl(calm / "rounds.jsonl")
     first = json.loads((calm / "manifest.json").read_text())["identity"]["model (weights)"]
     versions = [first, lines[0]["policy"]["hash"]]
     for number, version in enumerate(versions, 1):
-        rows = read_lines(calm / f"rounds/{number:03d}/samples.jsonl")
+        rows = read_jsonl(calm / f"rounds/{number:03d}/samples.jsonl")
         assert {row["policy"] for row in rows} == {version}
         assert [len(row["samples"]) for row in rows] == [3] * 8
         assert not any("policy" in s or "weight" in s for row in rows for s in row["samples"])
@@ -115,7 +115,7 @@ def test_a_server_that_fails_and_dies_loses_nothing_and_doubles_nothing(
     asked = [p for path, p in other.asked if path == "/generate"]
     assert len(asked) == 5 + 8  # no prompt of the first block
     for number in ("001", "002"):
-        numbers = [row["prompt"] for row in read_lines(folder / f"rounds/{number}/samples.jsonl")]
+        numbers = [row["prompt"] for row in read_jsonl(folder / f"rounds/{number}/samples.jsonl")]
         assert len(numbers) == len(set(numbers)) == 8
 
 
@@ -133,9 +133,9 @@ def test_vllm_is_waited_for_in_every_round(online, served, tiny_model_dir, tmp_p
     helper.start()
     assert online_run(through(online, server)) == folder
     helper.join()
-    lines = read_lines(folder / "rounds.jsonl")
+    lines = read_jsonl(folder / "rounds.jsonl")
     assert all(line["sampler_gap"]["max"] < 1e-4 for line in lines)
-    rows = read_lines(folder / "rounds/002/samples.jsonl")
+    rows = read_jsonl(folder / "rounds/002/samples.jsonl")
     assert {row["policy"] for row in rows} == {lines[0]["policy"]["hash"]}
 
 
@@ -153,7 +153,7 @@ def test_stale_samples_are_refused_or_weighted(online, served, tiny_model_dir, t
         run_stage(stage, "samples", sample_block)
     given = through(online, server, stale="weight", max_weight=1.5)
     stage = first_stage(given, tmp_path / "weighted")
-    rows = read_lines(run_stage(stage, "samples", sample_block))
+    rows = read_jsonl(run_stage(stage, "samples", sample_block))
     policy, version = stage.loaded
     ours, theirs = policy, load_policy(str(other))
     weights = []
@@ -209,15 +209,15 @@ def test_rows_of_stale_samples_count_by_their_weights(online, served, tiny_model
     server = served("vllm", moved_copy(tiny_model_dir, tmp_path / "other", 0.97))
     online["online"]["rounds"] = 1
     folder = online_run(through(online, server, stale="weight"))
-    samples = {r["prompt"]: r["samples"] for r in read_lines(folder / "rounds/001/samples.jsonl")}
+    samples = {r["prompt"]: r["samples"] for r in read_jsonl(folder / "rounds/001/samples.jsonl")}
     found = set()
-    for row in read_lines(folder / "rounds/001/pairs.jsonl"):
+    for row in read_jsonl(folder / "rounds/001/pairs.jsonl"):
         own = {tuple(s["ids"]): s["weight"] for s in samples[int(row["id"].partition("-")[2])]}
         chosen, rejected = (own[tuple(row["token_ids"][side])] for side in ("chosen", "rejected"))
         assert row.get("weight", 1.0) == pytest.approx(min(2.0, chosen * rejected))
         found.add(row.get("weight"))
     assert len(found) > 2
-    assert read_lines(folder / "rounds.jsonl")[0]["sampler_gap"]["stale"] == 24
+    assert read_jsonl(folder / "rounds.jsonl")[0]["sampler_gap"]["stale"] == 24
 
 
 def test_what_a_row_of_stale_samples_counts():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from luce.recipe.online_prompts import read_lines
+from luce.files import read_jsonl
 
 JUDGE = """
 import time
@@ -110,7 +110,7 @@ def test_killed_at_every_stage(online, tmp_path):
     for name in theirs:
         assert ours[name] == theirs[name], name
     for number in ("001", "002"):
-        rows = [r["prompt"] for r in read_lines(run / "rounds" / number / "samples.jsonl")]
+        rows = [r["prompt"] for r in read_jsonl(run / "rounds" / number / "samples.jsonl")]
         assert len(rows) == len(set(rows)) == 24
 
 

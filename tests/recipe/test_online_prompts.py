@@ -9,8 +9,9 @@ from transformers import AutoTokenizer
 
 from luce.data.template import Renderer
 from luce.errors import DataError
+from luce.files import read_jsonl
 from luce.recipe.load import load_recipe
-from luce.recipe.online_prompts import Prompts, load_prompts, read_lines
+from luce.recipe.online_prompts import Prompts, load_prompts
 
 
 @pytest.fixture
@@ -39,13 +40,13 @@ LETTERS = asked(*"abcdefghij")
 def test_repeated_and_long_prompts_are_left_out_and_named(loaded, tmp_path) -> None:
     found = loaded(asked("a", "b", "a", "c " * 200, "d"))
     assert sorted(p.text for p in found.train) == ["a", "b", "d"]
-    left_out = read_lines(tmp_path / "run" / "rows.jsonl")
+    left_out = read_jsonl(tmp_path / "run" / "rows.jsonl")
     assert [(e["line"], e["reason"], e["action"]) for e in left_out] == [
         (3, "repeated", "dropped"),
         (4, "too_long", "dropped"),
     ]
     assert left_out[1]["tokens"] > 64 - 8
-    told = read_lines(tmp_path / "run" / "prompts.jsonl")
+    told = read_jsonl(tmp_path / "run" / "prompts.jsonl")
     assert [row["prompt"] for row in told] == [p.text for p in found.train]
 
 
@@ -74,7 +75,7 @@ def test_a_share_is_held_out(loaded, tmp_path) -> None:
     found = loaded(LETTERS, eval=0.2)
     train, held = ({p.text for p in some} for some in (found.train, found.held_out))
     assert (len(train), len(held)) == (8, 2) and not train & held
-    told = read_lines(tmp_path / "run" / "prompts.jsonl")
+    told = read_jsonl(tmp_path / "run" / "prompts.jsonl")
     assert [row["split"] for row in told] == ["train"] * 8 + ["held_out"] * 2
 
 
@@ -84,7 +85,7 @@ def test_prompts_held_out_in_a_file_are_not_trained_on(loaded, tmp_path) -> None
     found = loaded(LETTERS, eval=str(held))
     assert [p.text for p in found.held_out] == ["b", "z"]
     assert sorted(p.text for p in found.train) == [*"acdefghij"]
-    (left,) = read_lines(tmp_path / "run" / "rows.jsonl")
+    (left,) = read_jsonl(tmp_path / "run" / "rows.jsonl")
     assert (left["line"], left["reason"]) == (2, "repeated")
 
 

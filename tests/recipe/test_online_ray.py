@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from luce.errors import LuceError, RecipeError
+from luce.files import read_jsonl
 from luce.online.blocks import Blocks
 from luce.recipe.load import load_recipe
 from luce.recipe.online_command import help_run
 from luce.recipe.online_loop import check_online
-from luce.recipe.online_prompts import read_lines
 from luce.recipe.online_ray import TRIES, BlockActor, check_room, ray_blocks
 from luce.recipe.schema import RayJob
 
@@ -88,7 +88,7 @@ def same_as_alone(recipe: dict, folder: Path) -> None:
     for name in theirs:
         assert ours[name].replace(b"alone", b"run") == theirs[name].replace(b"alone", b"run"), name
     for name in ("samples", "verdicts"):
-        numbers = [r["prompt"] for r in read_lines(folder / f"run/rounds/001/{name}.jsonl")]
+        numbers = [r["prompt"] for r in read_jsonl(folder / f"run/rounds/001/{name}.jsonl")]
         assert len(numbers) == len(set(numbers)) == 24
 
 
@@ -147,7 +147,7 @@ def test_an_actor_counts_the_workers_that_a_block_killed(online, tmp_path, monke
     assert actor(task | {"block": [2]}) == {"block": [2], "failed": [""]}
     assert not tries.exists()
     written = folder / "block-000002.jsonl"
-    assert len(read_lines(written)) == 4
+    assert len(read_jsonl(written)) == 4
     content = written.read_bytes()
     assert actor(task | {"block": [2]})["failed"] == [""]  # it is there: nothing is made again
     tries = folder / "block-000003.tries"

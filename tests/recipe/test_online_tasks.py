@@ -6,15 +6,15 @@ import pytest
 
 from luce.data.worlds.gold import total
 from luce.evaluate import WinRate, win_rate
+from luce.files import read_jsonl
 from luce.recipe.demo import run_demo
 from luce.recipe.online import online_run
-from luce.recipe.online_prompts import read_lines
 
 
 def gold_of(folder, number: int) -> dict[int, float]:
     """The gold reward of the policy's answer to each held-out prompt after a round."""
-    prompts = {row["number"]: row["prompt"] for row in read_lines(folder / "prompts.jsonl")}
-    rows = read_lines(folder / "rounds" / f"{number:03d}" / "answers.jsonl")
+    prompts = {row["number"]: row["prompt"] for row in read_jsonl(folder / "prompts.jsonl")}
+    rows = read_jsonl(folder / "rounds" / f"{number:03d}" / "answers.jsonl")
     return {r["prompt"]: total(prompts[r["prompt"]], [r["text"]])[0] for r in rows}
 
 
@@ -34,7 +34,7 @@ def test_online_beats_offline_with_as_many_annotations(tmp_path, monkeypatch):
     offline = online_run(
         recipe, ["online.rounds=1", "online.prompts_per_round=3000", "output_dir=offline"]
     )
-    fresh, old = read_lines(online / "rounds.jsonl"), read_lines(offline / "rounds.jsonl")
+    fresh, old = read_jsonl(online / "rounds.jsonl"), read_jsonl(offline / "rounds.jsonl")
     # repeated and empty answers are not judged, so the counts are not quite equal
     assert fresh[-1]["annotations_so_far"] <= old[-1]["annotations_so_far"]
     assert sum(line["samples"] for line in fresh) == old[-1]["samples"] == 12_000

@@ -73,7 +73,8 @@ def turn(value: Any, field: str, place: Place) -> Message:
     message = dict(value)
     if "from" in message and "role" not in message:
         spoken = message.pop("from")
-        message = {"role": SHAREGPT_ROLES.get(spoken, spoken), **message}
+        known = SHAREGPT_ROLES.get(spoken, spoken) if isinstance(spoken, str) else spoken
+        message = {"role": known, **message}
         if "value" in message and "content" not in message:
             message["content"] = message.pop("value")
     role = message.get("role")
@@ -97,7 +98,15 @@ def _content(message: Mapping[str, Any], field: str, place: Place) -> str:
     if isinstance(content, list):
         kinds = [p.get("type") if isinstance(p, Mapping) else None for p in content]
         if all(kind == "text" for kind in kinds):
-            return "".join(str(part["text"]) for part in content)
+            texts = [part.get("text") for part in content]
+            if wrong := [text for text in texts if not isinstance(text, str)]:
+                raise RowError(
+                    place,
+                    f"{field}.content",
+                    "type",
+                    f"a text part without a text, found {kind_of(wrong[0])}.",
+                )
+            return "".join(texts)
         raise RowError(
             place,
             f"{field}.content",

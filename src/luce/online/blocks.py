@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from luce.errors import LuceError
-from luce.files import write_jsonl
+from luce.files import read_jsonl, write_jsonl
 
 Make: TypeAlias = Callable[[int], Sequence[dict[str, Any]]]
 
@@ -117,8 +117,7 @@ class Blocks:
         Raises:
             FileNotFoundError: it is not, or all blocks have become one file.
         """
-        text = self._file(block).read_text("utf-8", "surrogatepass")
-        return [json.loads(line) for line in text.splitlines()]
+        return read_jsonl(self._file(block))
 
     def _sound(self, block: int) -> bool:
         """Whether a block's file is whole lines of JSON, or not there."""

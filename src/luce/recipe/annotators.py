@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from luce.errors import RecipeError
+from luce.files import read_jsonl
 from luce.intervals import Estimate, bootstrap
 from luce.models.heads import SETTING, heads_of
 from luce.recipe.load import load_recipe, written
@@ -160,8 +161,7 @@ def _finished(folder: Path) -> bool:
 
 def _costs(folder: Path) -> tuple[np.ndarray, list[str]]:
     """Nats of each held-out label under a run's margins, which are log-odds; and whose prompt."""
-    lines = (folder / "held_out.jsonl").read_text("utf-8", "surrogatepass").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = read_jsonl(folder / "held_out.jsonl")
     z = np.array([row["margin"] for row in rows], dtype=float)
     p = np.array([row["label"] for row in rows], dtype=float)
     costs = p * np.logaddexp(0, -z) + (1 - p) * np.logaddexp(0, z)

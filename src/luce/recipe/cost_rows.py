@@ -125,7 +125,7 @@ def read_log_probs(path: str | Path, objective: CostFunction) -> list[CostRow]:
     """The rows of a jsonl file, checked for what the objective reads; errors name file:line and
     field."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a text file: {error}.") from None
     rows = [

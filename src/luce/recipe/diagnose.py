@@ -3,7 +3,6 @@
 Each diagnostic is a function of `luce.diagnostics`; here they get their numbers.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from luce.diagnostics.misspecification import tastes
 from luce.diagnostics.overoptimization import Point, watched
 from luce.diagnostics.samples import mean_repetition, repetition, survival_curve
 from luce.diagnostics.saturation import saturation
+from luce.files import read_jsonl
 from luce.intervals import Estimate
 from luce.objectives import Objective
 from luce.recipe.held_out import gives_log_odds, token_pair
@@ -204,7 +204,7 @@ def _calibration(known: Known) -> Diagnosis:
 
 def _over_optimization(known: Known) -> Diagnosis:
     path = known.folder / "metrics.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = read_jsonl(path)
     sampled = [r for r in rows if r["split"] == "samples" and _number(r, "samples/win_rate_low")]
     sampled = [r for r in sampled if _number(r, "samples/kl")]
     if not sampled:

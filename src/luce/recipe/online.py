@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from luce.errors import LuceError, RecipeError
-from luce.files import write_atomic, write_json, write_jsonl
+from luce.files import read_jsonl, write_atomic, write_json, write_jsonl
 from luce.models.export import save_model
 from luce.models.policy import CausalPolicy
 from luce.recipe.deterministic import deterministic
@@ -37,7 +37,6 @@ from luce.recipe.online_ledger import (
     told,
 )
 from luce.recipe.online_loop import IN_MEMORY, Loop, begin, check_online, open_loop
-from luce.recipe.online_prompts import read_lines
 from luce.recipe.online_rl_check import is_rl
 from luce.recipe.online_rows import rows_to_train, select_rows
 from luce.recipe.online_stages import judge_block, run_stage, sample_block, sampler_gap
@@ -126,9 +125,9 @@ def _round(loop: Loop, number: int, done: Sequence[Mapping[str, Any]]) -> dict[s
     """One round; returns its line of the ledger."""
     stage = loop.stage(number)
     say = partial(_progress, loop, number)
-    samples = read_lines(run_stage(stage, "samples", sample_block, progress=say("sampled")))
+    samples = read_jsonl(run_stage(stage, "samples", sample_block, progress=say("sampled")))
     gap = sampler_gap(stage, samples)
-    verdicts = read_lines(run_stage(stage, "verdicts", judge_block, progress=say("judged")))
+    verdicts = read_jsonl(run_stage(stage, "verdicts", judge_block, progress=say("judged")))
     stage.release()
     pairs = stage.folder / "pairs.jsonl"
     if not pairs.exists():
@@ -141,7 +140,7 @@ def _round(loop: Loop, number: int, done: Sequence[Mapping[str, Any]]) -> dict[s
             )
         write_jsonl(stage.folder / "rows.jsonl", without)
         write_jsonl(pairs, rows)
-    rows, without = read_lines(pairs), read_lines(stage.folder / "rows.jsonl")
+    rows, without = read_jsonl(pairs), read_jsonl(stage.folder / "rows.jsonl")
     if loop.online.select in EXPLORES:
         grow(loop.online, *stage.covariances, rows)
     own = [loop.models.round(k) / "pairs.jsonl" for k in range(1, number + 1)]

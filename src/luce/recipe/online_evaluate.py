@@ -12,10 +12,10 @@ from luce.data.template import Renderer
 from luce.evaluate import Generation
 from luce.evaluate.estimate import mean_by_prompt
 from luce.evaluate.lengths import ended_share, mean_length
-from luce.files import write_jsonl
+from luce.files import read_jsonl, write_jsonl
 from luce.models.engine import Sample
 from luce.models.policy import CausalPolicy
-from luce.recipe.online_prompts import Prompt, read_lines
+from luce.recipe.online_prompts import Prompt
 from luce.recipe.preferred import Opened, compared
 from luce.recipe.sampling import Answers, answer, kl_on, sampling_of
 from luce.recipe.schema import Recipe
@@ -62,7 +62,7 @@ def generations(path: Path) -> list[Generation]:
     """The answers in a file."""
     return [
         Generation(text=row["text"], tokens=len(row["ids"]), ended=row["ended"])
-        for row in read_lines(path)
+        for row in read_jsonl(path)
     ]
 
 
@@ -130,7 +130,7 @@ def distances(
     policy, or where all of them are empty."""
     if recipe.evaluate.temperature != 1:
         return dict.fromkeys(others)
-    rows = read_lines(ours)
+    rows = read_jsonl(ours)
     samples = [Sample(tuple(row["ids"]), (), row["ended"]) for row in rows]
     answers = Answers([list(p.ids) for p in prompts], samples, [])
     return kl_on(answers, policy, others, recipe.train.max_tokens_per_batch)

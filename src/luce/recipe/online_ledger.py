@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from luce.recipe.online_prompts import read_lines
+from luce.files import read_jsonl
 
 
 def ledger(folder: Path) -> list[dict[str, Any]]:
     """The lines of the rounds that are done."""
     path = folder / "rounds.jsonl"
-    return read_lines(path) if path.exists() else []
+    return read_jsonl(path) if path.exists() else []
 
 
 def status(folder: Path) -> str | None:

@@ -1,7 +1,5 @@
 """The prompts of an online run: read once, split, and handed out round by round."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,9 +137,3 @@ def _prompt(record: Any, place: Place, column: str) -> Text:
     if value is None:
         raise RowError(place, column, "missing", f"the row has: {', '.join(record)}.")
     return text_or_turns(value, column, place)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file that this program wrote whole."""
-    lines: Sequence[str] = path.read_text("utf-8", "surrogatepass").splitlines()
-    return [json.loads(line) for line in lines]

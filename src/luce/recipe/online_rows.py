@@ -10,9 +10,10 @@ import torch
 
 from luce.data.ledger import RowError
 from luce.data.rows import Record
+from luce.files import lines_of, read_jsonl
 from luce.online.select import SELECTORS, Candidates, Listing, Nothing, Pair, Terms
 from luce.recipe.online_engine import row_weight
-from luce.recipe.online_prompts import Prompt, plain, read_lines
+from luce.recipe.online_prompts import Prompt, plain
 from luce.recipe.online_stages import Stage, rng_of
 from luce.recipe.schema import Online
 from luce.types import Place, Preference, Ranking, TokenIds
@@ -20,10 +21,10 @@ from luce.types import Place, Preference, Ranking, TokenIds
 
 def select_rows(stage: Stage) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows to train on, and a ledger of the prompts that gave none."""
-    samples = {row["prompt"]: row["samples"] for row in read_lines(stage.folder / "samples.jsonl")}
+    samples = {row["prompt"]: row["samples"] for row in read_jsonl(stage.folder / "samples.jsonl")}
     rows, ledger = [], []
     by_number = {p.number: p for p in stage.prompts}
-    for at, verdict in enumerate(read_lines(stage.folder / "verdicts.jsonl")):
+    for at, verdict in enumerate(read_jsonl(stage.folder / "verdicts.jsonl")):
         prompt = by_number[verdict["prompt"]]
         entry = {"prompt": prompt.number, "left_out": verdict["left_out"]}
         usable, refused = finite(verdict)
@@ -180,4 +181,4 @@ def rows_to_train(recipe_seed: int, online: Online, own: Sequence[Path], number:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text("utf-8", "surrogatepass").splitlines(keepends=True)
+    return [f"{line}\n" for line in lines_of(path.read_text("utf-8", "surrogatepass"))]

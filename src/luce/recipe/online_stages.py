@@ -13,7 +13,7 @@ import numpy as np
 from luce.annotate import opinions
 from luce.data.template import Renderer
 from luce.errors import LuceError
-from luce.files import write_jsonl
+from luce.files import read_jsonl, write_jsonl
 from luce.models.engine import SamplingSettings
 from luce.models.engines import Engine, LocalEngine, Stamped, Weights
 from luce.models.policy import CausalPolicy
@@ -22,7 +22,7 @@ from luce.online.select import most_unknown
 from luce.recipe.online_engine import importance_weights, open_server, sample_groups
 from luce.recipe.online_explore import EXPLORES, Widths
 from luce.recipe.online_explore import FILE as COVARIANCE
-from luce.recipe.online_prompts import Prompt, read_lines
+from luce.recipe.online_prompts import Prompt
 from luce.recipe.preferred import Opened
 from luce.recipe.sampling import token_log_probs
 from luce.recipe.schema import Online, Recipe
@@ -79,7 +79,7 @@ class Stage:
         try:
             return blocks.rows_of(block)
         except FileNotFoundError:
-            return read_lines(blocks.whole)[block * size : (block + 1) * size]
+            return read_jsonl(blocks.whole)[block * size : (block + 1) * size]
 
     def release(self) -> None:
         """Let go of the models."""

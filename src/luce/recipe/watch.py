@@ -6,7 +6,6 @@ taken in the end; by win rate or reward, never by loss, and on prompts that the 
 comparison does not use, since the best of several noisy numbers is too good to be believed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,7 @@ from luce.errors import RecipeError
 from luce.evaluate import Generation, win_rate_of_preferences
 from luce.evaluate.estimate import mean_by_prompt
 from luce.evaluate.lengths import ended_share, mean_length
-from luce.files import write_atomic
+from luce.files import read_jsonl, write_atomic
 from luce.intervals import Estimate
 from luce.models.policy import CausalPolicy
 from luce.models.policy_mixture import PolicyMixture
@@ -205,6 +204,6 @@ class Watch:
 
     def _records(self) -> list[dict[str, Any]]:
         """The records of this run so far: metrics.jsonl holds no others after a resume."""
-        path = self.folder / "metrics.jsonl"
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        return [row for row in rows if row["split"] == "samples"]
+        return [
+            row for row in read_jsonl(self.folder / "metrics.jsonl") if row["split"] == "samples"
+        ]

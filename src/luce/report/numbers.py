@@ -92,10 +92,10 @@ def count(value: Any) -> str:
     return f"{int(value):,}" if is_number(value) else NONE
 
 
-def counted(n: int, noun: str) -> str:
+def counted(n: int | None, noun: str) -> str:
     """A count with its noun, plural where it must be.
 
-    >>> counted(1, "row"), counted(2000, "row")
-    ('1 row', '2,000 rows')
+    >>> counted(1, "row"), counted(2000, "row"), counted(None, "row")
+    ('1 row', '2,000 rows', '– rows')
     """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    return f"{count(n)} {noun}" if n == 1 else f"{count(n)} {noun}s"

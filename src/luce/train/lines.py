@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from luce.errors import LuceError
-from luce.files import write_jsonl
+from luce.files import lines_of, write_jsonl
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a run that stopped at a SIGTERM."""
@@ -50,7 +50,7 @@ def keep_lines(folder: RunFolder, step: int, fresh: bool) -> None:
 
 def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a file up to a line that a kill left unfinished."""
-    for line in path.read_text().splitlines():
+    for line in lines_of(path.read_text("utf-8", "surrogatepass")):
         try:
             yield json.loads(line)
         except json.JSONDecodeError:  # the kill came in the middle of this line
