@@ -131,6 +131,11 @@ def test_the_last_of_two_values_for_a_key_counts():
             "train.num_train_epochs=1",
             "recipe.train: no key 'num_train_epochs'. Did you mean 'epochs'?",
         ),
+        (
+            "diagnose=[divergence, overoptimization]",
+            "recipe.diagnose: no 'overoptimization'. Did you mean 'over_optimization'?",
+        ),
+        ("diagnose=[x]", "recipe.diagnose: no 'x'. Known: annotators, calibration, displacement,"),
         ("model.kind=polcy", "recipe.model.kind: no 'polcy'. Did you mean 'policy'?"),
         ("model.lora.rank=3", "recipe.model.lora: no key 'rank'. Did you mean 'r'?"),
         ("model.lora.target_modules=[1]", "recipe.model.lora.target_modules: expected"),

@@ -147,7 +147,10 @@ def _walk(loc: Sequence[str]) -> tuple[type[BaseModel], list[str]]:
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
+    """The names that a type allows, also of the parts of a list or a union."""
+    if get_origin(annotation) is Literal:
+        return tuple(name for name in get_args(annotation) if isinstance(name, str))
+    return tuple(name for inner in get_args(annotation) for name in _choices(inner))
 
 
 def describe(annotation: Any) -> str:
