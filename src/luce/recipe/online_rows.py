@@ -167,9 +167,9 @@ def rows_to_train(recipe_seed: int, online: Online, own: Sequence[Path], number:
     """The lines to train on in a round: its own, all so far, or its own with a draw of earlier ones
     so that these are `replay_share` of the whole (all of them where there are fewer)."""
     latest = _lines(own[-1])
-    earlier = [line for path in own[:-1] for line in _lines(path)]
     if online.train_on == "latest":
         return latest
+    earlier = [line for path in own[:-1] for line in _lines(path)]
     if online.train_on == "replay":
         share = online.replay_share
         wanted = len(earlier) if share == 1 else round(len(latest) * share / (1 - share))
