@@ -114,7 +114,6 @@ def test_killed_at_every_stage(online, tmp_path):
         assert len(rows) == len(set(rows)) == 24
 
 
-@pytest.mark.slow
 def test_helpers_share_the_work_and_one_is_killed(online, tmp_path):
     run = tmp_path / "run"
     leader = start(online)
