@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from luce.errors import LuceError
 from luce.files import read_jsonl, write_jsonl
 from luce.objectives import make_objective
 from luce.online.blocks import Blocks
@@ -31,6 +32,15 @@ def test_what_is_written_is_read(tmp_path_factory, texts: list[str]) -> None:
     rows = [{"text": text, "n": n} for n, text in enumerate(texts)]
     write_jsonl(path, rows)
     assert read_jsonl(path) == list(whole_lines(path)) == rows
+
+
+def test_a_torn_last_line_is_left_out_and_another_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert list(whole_lines(path)) == [{"step": 1}, {"step": 2}]
+    path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(LuceError, match=r"metrics.jsonl:2: not JSON .*Mend or delete the line"):
+        list(whole_lines(path))
 
 
 def test_shared_work_and_rounds_to_train_on(tmp_path: Path) -> None:

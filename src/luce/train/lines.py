@@ -49,12 +49,23 @@ def keep_lines(folder: RunFolder, step: int, fresh: bool) -> None:
 
 
 def whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a file up to a line that a kill left unfinished."""
-    for line in lines_of(path.read_text("utf-8", "surrogatepass")):
+    """The records of a file, but for a last line that a kill left unfinished.
+
+    Raises:
+        LuceError: another line is damaged: those after it are not to be lost with it.
+    """
+    text = path.read_text("utf-8", "surrogatepass")
+    lines = lines_of(text)
+    for number, line in enumerate(lines, start=1):
         try:
             yield json.loads(line)
-        except json.JSONDecodeError:  # the kill came in the middle of this line
-            return
+        except json.JSONDecodeError as error:
+            if number == len(lines) and not text.endswith("\n"):
+                return
+            raise LuceError(
+                f"{path}:{number}: not JSON ({error.msg}), and no line that a kill left "
+                "unfinished. Mend or delete the line, then resume."
+            ) from None
 
 
 @contextmanager
