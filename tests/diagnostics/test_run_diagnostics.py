@@ -206,6 +206,7 @@ class TestTastes:
             pairs.append(TokenPair(sides[0].astype(np.int32), sides[1].astype(np.int32)))
         return pairs
 
+    @pytest.mark.slow
     def test_two_tastes_that_differ_are_told_from_one(self):
         two = tastes(self.world(-1.0))
         assert two is not None and two.finding.alarm and 0.3 < two.share <= 0.5

@@ -126,6 +126,7 @@ def test_only_what_torch_refuses_is_reworded(asked):
             raise RuntimeError("shapes do not fit")
 
 
+@pytest.mark.slow
 def test_on_a_cpu_the_bits_are_those_without_it(asked, tmp_path):
     """Which also says that no memory is read before it is written: torch fills it with nan."""
     found = []

@@ -105,6 +105,7 @@ def test_a_healthy_run_raises_no_alarm(run):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_too_large_a_learning_rate(run):
     found = run(judged(good, 1200), learning_rate=2e-2)
     assert {"divergence", "displacement"} <= alarms(found)

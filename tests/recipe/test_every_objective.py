@@ -213,7 +213,15 @@ def full_kl(reference, model, groups) -> torch.Tensor:
     return torch.stack(found).float()
 
 
-@pytest.mark.parametrize("name", ["tdpo2", "beta_dpo", "sampo", "inpo"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("tdpo2", marks=pytest.mark.slow),
+        "beta_dpo",
+        pytest.param("sampo", marks=pytest.mark.slow),
+        "inpo",
+    ],
+)
 def test_a_run_that_broke_off_goes_on_to_the_same_bytes(name, small, rankings, monkeypatch):
     """Reference in memory, running statistics and draws are those of the first start."""
     recipe = recipe_of(name, small, rankings)

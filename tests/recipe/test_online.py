@@ -112,6 +112,7 @@ def test_two_rounds(online):
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_goes_on_to_the_same_end(online, tmp_path):
     whole = online_run(online | {"output_dir": str(tmp_path / "whole")})
     same = everything(whole)

@@ -238,6 +238,7 @@ def result(folder) -> dict:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_is_the_undisturbed_one(recipe, tmp_path):
     """SIGKILL at a random step, and then while a round is sampled."""
     draw = random.Random(5)

@@ -81,11 +81,11 @@ def test_a_soft_label_is_the_probability(selected) -> None:
 
 
 def test_a_drawn_label_turns_the_pair_as_often_as_its_probability_says(selected) -> None:
-    judged = [{"rewards": [0.0, 1.0]}] * 2000
+    judged = [{"rewards": [0.0, 1.0]}] * 500
     rows, _ = selected(judged, labels="drawn")
     turned = [row for row in rows if row["chosen"] == "a"]
     p = 1 / (1 + math.exp(1.0))
-    assert abs(len(turned) / 2000 - p) < 4 * math.sqrt(p * (1 - p) / 2000)
+    assert abs(len(turned) / 500 - p) < 4 * math.sqrt(p * (1 - p) / 500)
     assert {row["margin"] for row in turned} == {-1.0}
     assert {(row["score_chosen"], row["score_rejected"]) for row in turned} == {(0.0, 1.0)}
     again, _ = selected(judged, labels="drawn")

@@ -57,6 +57,7 @@ def close(mine, theirs):
             assert value == theirs[name], name
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_separate_runs_in_whatever_order(file, tmp_path):
     change(file, train={"batch_size": 8})
     found = probe(file, steps=6, learning_rates=[3e-4, 3e-5], betas=[0.5, 2.0], console=QUIET)

@@ -31,7 +31,7 @@ def launch(recipe, *more: str, processes: int = 1):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp2"])
 def test_a_run_on_two_processes_equals_a_run_on_one(recipe, tmp_path, strategy):
     recipe["train"] |= {"batch_size": 5}
     path = tmp_path / "recipe.yaml"

@@ -214,6 +214,7 @@ def long_file(file):
     return file
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_to_the_same_end(long_file, tmp_path, in_process):
     keys, out = ["train.seed=0,1"], tmp_path / "out"
     kill_in_second_run(long_file, keys, out, whole=True)

@@ -82,6 +82,7 @@ def test_the_best_step_is_exported_and_the_others_are_not(recipe, few_words, mon
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+@pytest.mark.slow
 def test_of_those_within_max_kl_and_else_the_nearest(recipe, few_words, monkeypatch):
     looked = {
         2: {"samples/win_rate": 0.6, "samples/kl": 0.5},
@@ -144,6 +145,7 @@ def test_keys_that_do_not_go_together(recipe, few_words):
             train_run(recipe | {"evaluate": recipe["evaluate"] | change})
 
 
+@pytest.mark.slow
 def test_the_best_by_the_reward_of_a_model(recipe, pairs, tmp_path, monkeypatch):
     """From rows to an aligned model that a reward model of one's own has judged, all here."""
     judged = recipe | {
